@@ -47,7 +47,10 @@ class IppError(Failure):
 
 
 class DocumentError(Failure):
-    """The document cannot be used as it is (unreadable, encrypted, not an invoice). Its bytes are kept; print it again once mended."""
+    """The document cannot be used as it is (unreadable, encrypted, not an invoice).
+
+    Its bytes are kept; print it again once the cause is mended.
+    """
 
     exit_code = 65
     ipp_status = 0x040A  # client-error-document-format-not-supported (RFC 8011 appendix B)
@@ -58,7 +61,10 @@ class DocumentError(Failure):
 
 
 class TransientError(Failure):
-    """A part is away for the moment (disk, key, timestamp authority, mail, edge). It is tried again by itself; nothing is lost."""
+    """A part is away for the moment (disk, key, timestamp authority, mail, edge).
+
+    It is tried again by itself; nothing is lost.
+    """
 
     exit_code = 75
     ipp_status = 0x0505  # server-error-temporary-error

@@ -99,6 +99,21 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who issues invoices here (``issuers.NAME`` of the settings). ``ibans`` are all accounts that may stand on an invoice.
+
+    ``colour`` is ``#rrggbb``; ``reply_to`` is the mailbox of accounting.
+    """
+
+    key: str
+    party: Party
+    ibans: frozenset[str]
+    reply_to: str = ""
+    phone: str = ""
+    colour: str = "#1f4e79"
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
     """A place on a page in PDF points from the lower left corner, ``left < right`` and ``bottom < top``."""
 
@@ -140,9 +155,13 @@ class InvoiceKind(StrEnum):
 
 
 class InvoiceState(StrEnum):
-    """``WAITING`` needs a person; ``READY`` may be sealed; the others are ends."""
+    """``WAITING`` needs a person, ``CHECKING`` is to be checked again after a person's act, ``READY`` may be sealed.
+
+    The others are ends.
+    """
 
     WAITING = "waiting"
+    CHECKING = "checking"
     READY = "ready"
     ARCHIVED = "archived"
     REPRINT = "reprint"

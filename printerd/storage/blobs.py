@@ -1,0 +1,119 @@
+"""Bytes rest under their own SHA-256, written once, never changed.
+
+A blob is durable when :meth:`Blobs.adopt` or :meth:`Blobs.put` returns: the
+file is synced, renamed to its digest, and its folder is synced. Spool files
+live on the same file system, so that the rename is one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from printerd.errors import DocumentError, TransientError
+from printerd.model import Blob, Digest
+
+CHUNK = 1 << 20
+
+
+class Blobs:
+    """The blobs under ``root``, and the spool beside them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "blobs"
+        self.spool = root / "spool"
+        for folder in (self.root, self.spool):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def path(self, digest: Digest) -> Path:
+        return self.root / digest[:2] / digest
+
+    def spool_file(self) -> Path:
+        """A name for bytes that are still arriving; nobody else gets the same one."""
+        return self.spool / secrets.token_hex(16)
+
+    def adopt(self, files: Iterable[tuple[Path, Digest]]) -> None:
+        """Take synced spool files in under their digests: renames, then one sync a folder. Repeating it is harmless."""
+        folders: set[Path] = set()
+        try:
+            for source, digest in files:
+                target = self.path(digest)
+                if not target.parent.is_dir():
+                    target.parent.mkdir(mode=0o700, exist_ok=True)
+                    folders.add(self.root)
+                source.rename(target)
+                folders.add(target.parent)
+            for folder in folders:
+                sync_folder(folder)
+        except OSError as error:
+            raise _disk(error) from error
+
+    def put(self, data: bytes, media_type: str) -> Blob:
+        """Store bytes that are at hand. A blob that is there already is not written again."""
+        digest = Digest(hashlib.sha256(data).hexdigest())
+        if not self.path(digest).exists():
+            source = self.spool_file()
+            try:
+                with source.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fdatasync(file.fileno())
+            except OSError as error:
+                source.unlink(missing_ok=True)
+                raise _disk(error) from error
+            self.adopt([(source, digest)])
+        return Blob(digest, len(data), media_type)
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Read a blob; one that is not there is a :class:`DocumentError`."""
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError:
+            raise DocumentError(
+                f"The archive does not hold {digest}.",
+                code="missing",
+                remedy="Restore the blobs folder from the backup, then run: invoice-printer verify --all",
+            ) from None
+
+    def read(self, digest: Digest) -> bytes:
+        with self.open(digest) as file:
+            return file.read()
+
+    def digests(self) -> Iterator[Digest]:
+        """Every blob's name, in order."""
+        for folder in sorted(self.root.iterdir()):
+            yield from (Digest(file.name) for file in sorted(folder.iterdir()))
+
+    def free_space(self) -> int:
+        """Bytes that may still be written on the archive's file system."""
+        stat = os.statvfs(self.root)
+        return stat.f_bavail * stat.f_frsize
+
+
+def digest_of(file: BinaryIO) -> Digest:
+    """The SHA-256 of what is left in a file, read in pieces."""
+    state = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        state.update(chunk)
+    return Digest(state.hexdigest())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's entries durable (fsync(2): a file's name is its folder's data)."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _disk(error: OSError) -> TransientError:
+    return TransientError(
+        f"The archive could not be written: {error.strerror}.",
+        where=str(error.filename or ""),
+        remedy="Make room on the disk or mend it; the document is tried again.",
+    )

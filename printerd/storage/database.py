@@ -1,0 +1,118 @@
+"""The only module that knows which database it is: engines, transactions, full-text search.
+
+SQLite needs care (docs/decisions/0002): our engine starts each transaction by
+itself, ``write()`` with BEGIN IMMEDIATE so that read-then-write never loses an
+update; the workflow engine has an engine of its own whose driver begins for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from printerd.errors import TransientError
+
+BUSY_TIMEOUT = 30_000
+"""Milliseconds that a writer waits for another one."""
+
+
+class Database:
+    """One database by its URL. ``read()`` and ``write()`` give a connection inside a transaction."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        self.engine = _engine(self.url)
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sa.Connection]:
+        try:
+            with self.engine.connect().execution_options(begin=begin) as connection, connection.begin():
+                yield connection
+        except sa.exc.OperationalError as error:
+            raise TransientError(
+                f"The database did not answer: {error.orig}",
+                where=str(self.url),
+                remedy="It is tried again; look for a full disk or another program that holds the file.",
+            ) from error
+
+    def read(self) -> AbstractContextManager[sa.Connection]:
+        """A consistent view; what is written in it fails later than it should, so do not."""
+        return self._transaction("BEGIN")
+
+    def write(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction that holds the write lock from its first statement to its durable commit."""
+        return self._transaction("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url)
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _connect_ours)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def workflow_engine(url: str) -> sa.Engine:
+    """The engine that the workflow engine works on: WAL and FULL, and no begin hook (it begins by itself)."""
+    engine = sa.create_engine(url)
+    if engine.url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _connect_workflow)
+    return engine
+
+
+def _connect_ours(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None
+    _pragmas(connection)
+
+
+def _connect_workflow(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = "IMMEDIATE"
+    _pragmas(connection)
+
+
+def _pragmas(connection: sqlite3.Connection) -> None:
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+
+SEARCH_TABLE = (
+    "CREATE VIRTUAL TABLE invoice_text USING fts5(invoice UNINDEXED, text, tokenize='unicode61 remove_diacritics 2')"
+)
+
+
+def index_text(connection: sa.Connection, invoice: str, text: str) -> None:
+    """Make an invoice findable by its text; a second call replaces the first."""
+    connection.execute(sa.text("DELETE FROM invoice_text WHERE invoice = :invoice"), {"invoice": invoice})
+    connection.execute(
+        sa.text("INSERT INTO invoice_text (invoice, text) VALUES (:invoice, :text)"), {"invoice": invoice, "text": text}
+    )
+
+
+def search_text(connection: sa.Connection, words: str, limit: int = 200) -> list[str]:
+    """Ids of the invoices that hold all the words, best first. Words are taken literally: no query syntax."""
+    query = " ".join('"{}"'.format(word.replace('"', '""')) for word in words.split())
+    if not query:
+        return []
+    found = connection.execute(
+        sa.text("SELECT invoice FROM invoice_text WHERE invoice_text MATCH :query ORDER BY rank LIMIT :limit"),
+        {"query": query, "limit": limit},
+    )
+    return [row.invoice for row in found]
+
+
+def integrity(connection: sa.Connection) -> list[str]:
+    """What the database finds wrong with its own file; an empty list when it is sound."""
+    rows = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
+    return [row for row in rows if row != "ok"]
