@@ -1,0 +1,220 @@
+"""The rows of the capture side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from printerd.model import Blob, Digest, InvoiceState, JobId, JobState, Ticket
+from printerd.storage import jobs, schema
+from printerd.storage.database import Database
+
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+TICKET = Ticket("inv", "anna", "192.0.2.7", "FA-1", "application/pdf", "ipp", {"copies": "2"})
+ORIGINAL = Blob(Digest("a" * 64), 62_526, "application/pdf")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path / 'printerd.db'}")
+    schema.metadata.create_all(database.engine)
+    yield database
+    database.close()
+
+
+def _invoice(connection: sa.Connection, job: JobId, position: int, state: InvoiceState) -> None:
+    columns = {"reading": {}, "corrections": {}, "reasons": [], "accepted": [], "first_page": 1, "last_page": 1}
+    when = {"created_at": NOW, "updated_at": NOW}
+    values = {"id": f"{job[:30]}-{position}", "job": job, "position": position, "state": state, "pdf": "b" * 64}
+    connection.execute(
+        sa.insert(schema.invoices).values(content="c" * 64, number=values["id"], **values, **columns, **when)
+    )
+
+
+def test_numbers_are_dense_from_one(database: Database) -> None:
+    """Whatever becomes of a job, the next one has the next number."""
+    with database.write() as connection:
+        first = jobs.add(connection, TICKET, ORIGINAL, NOW)
+        _, second = jobs.refuse(connection, TICKET, NOW, {"code": "cut"}, "The document was cut.")
+        third = jobs.open_job(connection, TICKET, NOW, LATER)
+    assert (first.number, second, third.number) == (1, 2, 3)
+
+
+def test_a_job_is_read_back_as_it_was_told(database: Database) -> None:
+    """User, host, title and options come back character by character, control characters included."""
+    ticket = replace(TICKET, title="../..;rm\x07 é", user="nobody\n")
+    with database.write() as connection:
+        added = jobs.add(connection, ticket, ORIGINAL, NOW)
+    with database.read() as connection:
+        job = jobs.get(connection, 1)
+        assert job == jobs.find(connection, added.id)
+    assert job is not None
+    assert job.captured() == added
+    assert (job.ticket, job.state, job.answered) == (ticket, JobState.RECEIVED, False)
+
+
+def test_an_open_job_takes_one_document(database: Database) -> None:
+    """Only a job that waits for its document can be given one, and then it no longer waits."""
+    with database.write() as connection:
+        job = jobs.open_job(connection, TICKET, NOW, LATER)
+        assert jobs.receive(connection, job.id, TICKET, ORIGINAL, NOW)
+        assert not jobs.receive(connection, job.id, TICKET, ORIGINAL, NOW)
+        assert not jobs.abort(connection, job.id, NOW, {"code": "timeout"}, "")
+        assert jobs.overdue(connection, LATER + timedelta(days=1)) == []
+
+
+def test_a_job_without_a_document_has_no_capture(database: Database) -> None:
+    """What has no bytes cannot be handed to the pipeline."""
+    with database.write() as connection, pytest.raises(ValueError, match="no document"):
+        jobs.open_job(connection, TICKET, NOW, LATER).captured()
+
+
+def test_an_open_job_is_overdue_at_its_deadline(database: Database) -> None:
+    """multiple-operation-time-out counts from the last operation on the job."""
+    with database.write() as connection:
+        job = jobs.open_job(connection, TICKET, NOW, LATER)
+        assert jobs.overdue(connection, LATER) == []
+        assert jobs.overdue(connection, LATER + timedelta(seconds=1)) == [job.id]
+        jobs.postpone(connection, job.id, LATER + timedelta(hours=1))
+        assert jobs.overdue(connection, LATER + timedelta(seconds=1)) == []
+
+
+def test_cancel_before_the_worker_takes_it(database: Database) -> None:
+    """What the pipeline has taken up can no longer be canceled."""
+    with database.write() as connection:
+        taken, waiting = (jobs.add(connection, TICKET, ORIGINAL, NOW) for _ in range(2))
+        connection.execute(sa.update(schema.jobs).where(schema.jobs.c.id == taken.id).values(state="processing"))
+        assert not jobs.cancel(connection, taken.id, NOW, "")
+        assert jobs.cancel(connection, waiting.id, NOW, "Canceled by anna")
+        assert not jobs.cancel(connection, waiting.id, NOW, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "later", "found"),
+    [
+        ({}, timedelta(minutes=9), True),
+        ({}, timedelta(minutes=11), False),
+        ({"title": "FA-2"}, timedelta(), False),
+        ({"user": "bert"}, timedelta(), False),
+        ({"host": "192.0.2.8"}, timedelta(), False),
+    ],
+)
+def test_the_same_again_without_an_answer(
+    database: Database, change: dict[str, str], later: timedelta, found: bool
+) -> None:
+    """The same bytes, user, host and title within ten minutes of an unanswered job are that job."""
+    with database.write() as connection:
+        first = jobs.add(connection, TICKET, ORIGINAL, NOW)
+        again = jobs.repetition(connection, replace(TICKET, **change), ORIGINAL.digest, NOW + later, None)  # type: ignore[arg-type]
+    assert (again is not None and again.id == first.id) is found
+
+
+def test_the_same_again_after_an_answer_is_a_reprint(database: Database) -> None:
+    """A sender that had its answer and prints again means another job."""
+    with database.write() as connection:
+        first = jobs.add(connection, TICKET, ORIGINAL, NOW)
+        jobs.mark_answered(connection, [first.id])
+        assert jobs.repetition(connection, TICKET, ORIGINAL.digest, NOW, None) is None
+
+
+def test_a_sender_key_names_one_job_for_ever(database: Database) -> None:
+    """A backend's key finds its job whether or not it was answered, and no other key does."""
+    with database.write() as connection:
+        first = jobs.add(connection, TICKET, ORIGINAL, NOW, sender_key="u:1")
+        jobs.mark_answered(connection, [first.id])
+        found = jobs.repetition(connection, TICKET, Digest("f" * 64), NOW + timedelta(days=9), "u:1")
+        assert found is not None
+        assert found.id == first.id
+        assert jobs.repetition(connection, TICKET, ORIGINAL.digest, NOW, "u:2") is None
+
+
+def _every_kind(connection: sa.Connection) -> None:
+    """Jobs in every state, with and without invoices at work, old and new."""
+    for received in (NOW, NOW - timedelta(hours=1)):
+        for state in JobState:
+            for invoice in (None, *InvoiceState):
+                job = jobs.add(connection, TICKET, ORIGINAL, received).id
+                values = {"state": state, "received_at": None if state == "incoming" else received}
+                connection.execute(sa.update(schema.jobs).where(schema.jobs.c.id == job).values(values))
+                if invoice:
+                    _invoice(connection, job, 0, invoice)
+
+
+def test_lists_and_jobs_agree_on_what_is_settled(database: Database) -> None:
+    """Each job is in exactly one of the two lists, the one that the job itself would say."""
+    cutoff = NOW - timedelta(seconds=30)
+    with database.write() as connection:
+        _every_kind(connection)
+        settled = jobs.listed(connection, cutoff, settled=True)
+        others = jobs.listed(connection, cutoff, settled=False)
+        everything = jobs.listed(connection, cutoff)
+    assert all(job.settled(cutoff) for job in settled)
+    assert not any(job.settled(cutoff) for job in others)
+    assert sorted(job.number for job in settled + others) == sorted(job.number for job in everything)
+    assert [job.number for job in settled] == sorted((job.number for job in settled), reverse=True)
+    assert [job.number for job in others] == sorted(job.number for job in others)
+
+
+def test_lists_are_limited_by_owner_number_and_length(database: Database) -> None:
+    """my-jobs, first-job-id and limit narrow the list."""
+    with database.write() as connection:
+        for user in ("anna", "bert", "anna", "anna"):
+            jobs.add(connection, replace(TICKET, user=user), ORIGINAL, NOW)
+        mine = jobs.listed(connection, NOW, owner=("anna", TICKET.host))
+        assert [job.number for job in mine] == [4, 3, 1]
+        assert [job.number for job in jobs.listed(connection, NOW, first=3)] == [4, 3]
+        assert [job.number for job in jobs.listed(connection, NOW, limit=1)] == [4]
+        assert jobs.listed(connection, NOW, owner=("anna", "192.0.2.8")) == []
+
+
+def test_invoices_are_counted_by_state(database: Database) -> None:
+    """A job tells how many of its invoices are archived and how many wait."""
+    with database.write() as connection:
+        job = jobs.add(connection, TICKET, ORIGINAL, NOW)
+        for position, state in enumerate((InvoiceState.ARCHIVED, InvoiceState.WAITING, InvoiceState.ARCHIVED)):
+            _invoice(connection, job.id, position, state)
+        found = jobs.get(connection, job.number)
+    assert found is not None
+    assert found.invoices == {InvoiceState.ARCHIVED: 2, InvoiceState.WAITING: 1}
+
+
+def test_history_costs_nothing(database: Database) -> None:
+    """Adding, listing and looking for a repetition read no more rows with 100,000 jobs behind them than with none."""
+    with database.write() as connection:
+        jobs.add(connection, TICKET, ORIGINAL, NOW - timedelta(days=1))
+        connection.execute(
+            sa.text(
+                "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
+                "INSERT INTO jobs (id, number, options, original, state, created_at, received_at, answered, attempts)"
+                " SELECT 'job-' || i, i, '{}', printf('%064d', i), 'done', created_at, received_at, 1, 0"
+                " FROM n, jobs WHERE number = 1"
+            )
+        )
+        plans = [
+            _steps(connection, lambda: jobs.last_number(connection)),
+            _steps(connection, lambda: jobs.repetition(connection, TICKET, ORIGINAL.digest, NOW, None)),
+            _steps(connection, lambda: jobs.get(connection, 5)),
+            _steps(connection, lambda: jobs.queued(connection)),
+            _steps(connection, lambda: jobs.listed(connection, NOW, limit=10)),
+        ]
+    assert max(plans) < 20, plans
+
+
+def _steps(connection: sa.Connection, work: object) -> int:
+    """How many thousand steps of SQLite's machine the work takes."""
+    ticks: list[int] = []
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    raw.set_progress_handler(partial(ticks.append, 1), 1000)
+    try:
+        work()  # type: ignore[operator]
+    finally:
+        raw.set_progress_handler(None, 0)
+    return len(ticks)
