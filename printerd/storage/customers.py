@@ -1,0 +1,93 @@
+"""Customers and their contacts: found exactly or not at all.
+
+A customer is found by the code that stands on the invoice, then by a VAT id
+that one customer alone has. There is no search by likeness: an invoice is
+never mailed on a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime
+
+import sqlalchemy as sa
+
+from printerd.model import Consent, ConsentState, Contact, Customer, Route
+from printerd.storage.schema import contacts, customers
+
+
+def find(connection: sa.Connection, code: str, vat_id: str = "") -> Customer | None:
+    """The customer with exactly this code, else the only one with this VAT id (compact, upper case), else ``None``."""
+    return _only(connection, customers.c.code == code) or (
+        _only(connection, customers.c.vat_id == vat_id) if vat_id else None
+    )
+
+
+def every(connection: sa.Connection) -> tuple[Customer, ...]:
+    """All customers, by code."""
+    return _load(connection, sa.true())
+
+
+def put(connection: sa.Connection, customer: Customer, now: datetime) -> None:
+    """Write a customer with all of its contacts; what was there under its code is replaced."""
+    values = {
+        "name": customer.name,
+        "vat_id": customer.vat_id,
+        "language": customer.language,
+        "route": customer.route.value,
+        "consent": customer.consent.state.value,
+        "consent_on": customer.consent.given_on.isoformat() if customer.consent.given_on else "",
+        "consent_source": customer.consent.source,
+        "consent_proof": customer.consent.proof,
+        "updated_at": now,
+    }
+    same = customers.c.code == customer.code
+    if not connection.execute(customers.update().where(same).values(values)).rowcount:
+        connection.execute(customers.insert().values(code=customer.code, **values))
+    connection.execute(contacts.delete().where(contacts.c.customer == customer.code))
+    if customer.contacts:
+        connection.execute(contacts.insert(), list(_contact_rows(customer)))
+
+
+def _contact_rows(customer: Customer) -> Iterable[dict[str, object]]:
+    for position, contact in enumerate(customer.contacts):
+        yield {
+            "id": contact.id,
+            "customer": customer.code,
+            "position": position,
+            "name": contact.name,
+            "email": contact.email,
+            "role": contact.role,
+        }
+
+
+def _only(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Customer | None:
+    found = _load(connection, condition)
+    return found[0] if len(found) == 1 else None
+
+
+def _load(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Customer, ...]:
+    rows = connection.execute(sa.select(customers).where(condition).order_by(customers.c.code)).all()
+    people: dict[str, list[Contact]] = {row.code: [] for row in rows}
+    chosen = sa.select(customers.c.code).where(condition)
+    order = (contacts.c.customer, contacts.c.position)
+    for row in connection.execute(sa.select(contacts).where(contacts.c.customer.in_(chosen)).order_by(*order)):
+        people[row.customer].append(Contact(row.id, row.name, row.email, row.role))
+    return tuple(_customer(row, people[row.code]) for row in rows)
+
+
+def _customer(row: sa.Row[tuple[object, ...]], people: Iterable[Contact]) -> Customer:
+    return Customer(
+        code=row.code,
+        name=row.name,
+        vat_id=row.vat_id,
+        language=row.language,
+        route=Route(row.route),
+        consent=Consent(
+            state=ConsentState(row.consent),
+            given_on=date.fromisoformat(row.consent_on) if row.consent_on else None,
+            source=row.consent_source,
+            proof=row.consent_proof,
+        ),
+        contacts=tuple(people),
+    )

@@ -1,0 +1,101 @@
+"""The database keeps what it is told, whoever else writes at the same time."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from printerd.errors import ConfigurationError
+from printerd.storage import migrations
+from printerd.storage.database import Database, index_text, integrity, search_text
+from printerd.storage.schema import instance, metadata, rfc3339
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    database = Database(f"sqlite:///{tmp_path / 'printerd.db'}")
+    migrations.upgrade(database)
+    return database
+
+
+def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
+    """A fresh instance has exactly the tables that the code speaks of."""
+    with database.read() as connection:
+        difference = compare_metadata(MigrationContext.configure(connection), metadata)
+    ours = [change for change in difference if "invoice_text" not in str(change)]
+    assert ours == []
+    assert migrations.current(database) == migrations.HEAD
+
+
+def test_an_upgrade_can_be_repeated(database: Database) -> None:
+    """Starting the program twice changes nothing."""
+    migrations.upgrade(database)
+    assert migrations.current(database) == migrations.HEAD
+
+
+def test_a_newer_database_is_refused(database: Database) -> None:
+    """An older program does not touch what a newer one wrote."""
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="9999"):
+        migrations.upgrade(database)
+
+
+def test_read_then_write_loses_no_update(database: Database) -> None:
+    """Four writers that each add one a hundred times leave four hundred."""
+    with database.write() as connection:
+        connection.execute(instance.insert().values(name="counter", value="0"))
+
+    def add() -> None:
+        for _ in range(100):
+            with database.write() as connection:
+                value = connection.execute(sa.select(instance.c.value).where(instance.c.name == "counter")).scalar_one()
+                connection.execute(instance.update().values(value=str(int(value) + 1)))
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as connection:
+        assert connection.execute(sa.select(instance.c.value)).scalar_one() == "400"
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    """Either all of a transaction is kept or none of it."""
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        connection.execute(instance.insert().values(name="half", value=str(1 // 0)))
+    with database.read() as connection:
+        assert connection.execute(sa.select(instance)).all() == []
+
+
+def test_words_are_found_without_accents_and_without_query_syntax(database: Database) -> None:
+    """A search takes words as they are: accents and case do not matter, operators are plain text."""
+    with database.write() as connection:
+        index_text(connection, "a", "Boulangerie Bélair – pétrins")
+        index_text(connection, "b", "Moulin OR NOT")
+        index_text(connection, "a", "Boulangerie Bélair – pétrins et levures")
+    with database.read() as connection:
+        assert search_text(connection, "belair levures") == ["a"]
+        assert search_text(connection, 'OR "not') == ["b"]
+        assert search_text(connection, "  ") == []
+
+
+def test_times_are_kept_in_utc_and_sort_as_text() -> None:
+    """A time is written in one form only; one without a zone is refused."""
+    paris = datetime(2026, 11, 24, 10, 5, tzinfo=timezone(timedelta(hours=1)))
+    assert rfc3339(paris) == "2026-11-24T09:05:00.000000Z"
+    with pytest.raises(ValueError, match="zone"):
+        rfc3339(datetime(2026, 11, 24, tzinfo=UTC).replace(tzinfo=None))
+
+
+def test_a_sound_file_has_nothing_to_report(database: Database) -> None:
+    """The integrity check of a healthy database is silent."""
+    with database.read() as connection:
+        assert integrity(connection) == []
