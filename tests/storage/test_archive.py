@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from printerd.model import MailState
 from printerd.storage import archive
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
-from printerd.storage.schema import metadata
+from printerd.storage.schema import dispatches, metadata
 from tests import archive_rows as rows
 
 NOW = rows.NOW
@@ -136,8 +137,8 @@ def test_a_name_that_fits_several_is_answered_with_the_candidates(conn: sa.Conne
 def test_a_correction_counts_before_the_reading(conn: sa.Connection, blobs: Blobs) -> None:
     """What a person put in stands in the list and in the facts; the reading is still there."""
     fields = {"customer_code": "C004Z"}
-    changes = {"corrections": {"customer_code": "C0042"}, "state": "waiting"}
-    key = rows.invoice(conn, blobs, rows.job(conn), fields=fields, **changes)
+    corrected = {"customer_code": "C0042"}
+    key = rows.invoice(conn, blobs, rows.job(conn), fields=fields, corrections=corrected, state="waiting")
     detail = archive.invoice(conn, key)
     assert (detail.value("customer_code"), detail.fields["customer_code"].value) == ("C0042", "C004Z")
     assert archive.list_invoices(conn)[0].customer_code == "C0042"
@@ -202,7 +203,8 @@ def test_each_contact_stands_alone_and_the_list_shows_what_needs_a_person(conn: 
 def test_paper_and_what_is_not_sent_yet_have_words_of_their_own(conn: sa.Connection, blobs: Blobs) -> None:
     """Paper is never called mailed."""
     key = rows.job(conn)
-    for position, changes in enumerate([{"route": "paper", "facts": {}}, {"state": "due"}, {"state": "revoked"}]):
+    ways: list[dict[str, Any]] = [{"route": "paper", "facts": {}}, {"state": "due"}, {"state": "revoked"}]
+    for position, changes in enumerate(ways):
         one = rows.invoice(conn, blobs, key, position, fields={"number": f"FA-{position}"})
         rows.delivery(conn, one, **changes)
     assert {line.number: line.delivery for line in archive.list_invoices(conn)} == {
@@ -223,7 +225,7 @@ def test_the_time_line_holds_every_source_in_order(conn: sa.Connection, blobs: B
     rows.ledger(conn, 1, "act.correct", key, facts, NOW - timedelta(minutes=8, seconds=30))
     sent = rows.delivery(conn, key)
     values = {"id": rows.identity("d"), "delivery": sent, "contact": ME["id"], "who": "paul", "reason": "asked again"}
-    conn.execute(sa.insert(archive.dispatches).values(values | {"state": "due", "created_at": NOW}))
+    conn.execute(sa.insert(dispatches).values(values | {"state": "due", "created_at": NOW}))
     rows.event(conn, sent, "ConsignmentNotification", 1, reply="250 ok")
     rows.receipt(conn, blobs, sent, 12)
     line = archive.time_line(conn, key)
@@ -246,7 +248,7 @@ def test_lists_and_counts_read_indexes_not_tables(conn: sa.Connection) -> None:
     """A history of a million invoices does not slow down what people look at (EXPLAIN QUERY PLAN shows no scan)."""
     plans: list[str] = []
 
-    def explain(connection: sa.Connection, _cursor: object, statement: str, parameters: object, *_rest: object) -> None:
+    def explain(connection: sa.Connection, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
         if statement.startswith("SELECT") and "invoice_text" not in statement:
             raw = connection.connection.cursor()
             raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
