@@ -1,12 +1,16 @@
-"""The tables of IPP as IANA and the PWG keep them: operations, status codes, states, and the attributes that we speak.
+"""The numbers of IPP as IANA and the PWG keep them: versions, operations, status codes, states.
 
-One rule: a name, a number or a syntax of IPP is written here once, in the
-registry's own notation, and everything else is derived from it.
+One rule: a number of IPP is written here once, under the name that the
+registry gives it. Tags stand in ``message``, attributes in ``attributes``.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
+
+VERSIONS: Final = ((1, 0), (1, 1), (2, 0), (2, 1), (2, 2))
+"""RFC 8011 section 4.1.8 and PWG 5100.12 section 4: what we speak, oldest first."""
 
 
 class Status(IntEnum):
@@ -78,3 +82,52 @@ class Operation(IntEnum):
     CANCEL_MY_JOBS = 0x0039
     CLOSE_JOB = 0x003B
     IDENTIFY_PRINTER = 0x003C
+
+
+class JobState(IntEnum):
+    """RFC 8011 section 5.3.7."""
+
+    PENDING = 3
+    PENDING_HELD = 4
+    PROCESSING = 5
+    PROCESSING_STOPPED = 6
+    CANCELED = 7
+    ABORTED = 8
+    COMPLETED = 9
+
+
+class PrinterState(IntEnum):
+    """RFC 8011 section 5.4.11."""
+
+    IDLE = 3
+    PROCESSING = 4
+    STOPPED = 5
+
+
+class Orientation(IntEnum):
+    """orientation-requested (RFC 8011 section 5.2.10, PWG 5100.13)."""
+
+    PORTRAIT = 3
+    LANDSCAPE = 4
+    REVERSE_LANDSCAPE = 5
+    REVERSE_PORTRAIT = 6
+    NONE = 7
+
+
+class Quality(IntEnum):
+    """print-quality (RFC 8011 section 5.2.13)."""
+
+    DRAFT = 3
+    NORMAL = 4
+    HIGH = 5
+
+
+class Finishing(IntEnum):
+    """finishings: an archive does not staple (RFC 8011 section 5.2.6)."""
+
+    NONE = 3
+
+
+def words(member: IntEnum) -> str:
+    """The name as the registry spells it: ``client-error-not-found``."""
+    return member.name.lower().replace("_", "-")
