@@ -124,7 +124,7 @@ def test_collection_of_the_standard() -> None:
 
 
 @given(MESSAGES)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_what_is_written_is_read_back(message: Message) -> None:
     """decode(encode(m)) == m for every message, with mixed 1setOf, nested collections and unknown tags."""
     assert decode(encode(message)) == message
@@ -169,7 +169,7 @@ def test_any_octets_are_a_message_or_an_ipp_error(octets: bytes) -> None:
 
 
 @given(MESSAGES, st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_damaged_messages_are_read_or_refused(message: Message, data: st.DataObject) -> None:
     """A true message with some octets changed never raises anything but an IppError."""
     octets = bytearray(encode(message))

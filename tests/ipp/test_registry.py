@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from printerd.ipp.attributes import ATTRIBUTES, EXTENSIONS, MEMBERS, Kind, Syntax
+from printerd.ipp.codec import END_OF_ATTRIBUTES
 from printerd.ipp.message import GroupTag, Tag
 from printerd.ipp.registry import Finishing, JobState, Operation, Orientation, PrinterState, Quality, Status, words
 
@@ -21,23 +22,26 @@ NS = {"": "http://www.iana.org/assignments"}
 needs_iana = pytest.mark.skipif(not IANA.exists(), reason="ipp-registrations.xml of IANA is not beside the repository")
 
 
-def records(registry: int) -> Iterator[dict[str, str]]:
+MARKS = re.compile(r"\((obsolete|deprecated|extension)\)", re.IGNORECASE)
+NUMBER = re.compile(r"0x[0-9A-Fa-f]+|\d+")
+
+
+@cache
+def records(registry: int) -> tuple[dict[str, str], ...]:
     """The records of one of IANA's tables, white space and (obsolete)-like marks removed."""
     tree = ElementTree.parse(IANA)  # noqa: S314 - a file of our own choice
-    for record in tree.findall(f"registry[@id='ipp-registrations-{registry}']/record", NS):
-        fields = {field.tag.rpartition("}")[2]: " ".join((field.text or "").split()) for field in record}
-        yield {
-            key: re.sub(r"\((obsolete|deprecated|extension)\)", "", text, flags=re.I) for key, text in fields.items()
-        }
+    found = tree.findall(f"registry[@id='ipp-registrations-{registry}']/record", NS)
+    return tuple({field.tag.rpartition("}")[2]: _clean(field.text or "") for field in record} for record in found)
+
+
+def _clean(text: str) -> str:
+    return MARKS.sub("", " ".join(text.split()))
 
 
 def numbers(registry: int, attribute: str | None = None) -> dict[int, str]:
-    wanted = (r for r in records(registry) if attribute is None or r.get("attribute") == attribute)
-    return {
-        int(r["value"], 16 if "x" in r["value"] else 10): r["name"]
-        for r in wanted
-        if re.fullmatch(r"0x\w+|\d+", r.get("value", ""))
-    }
+    """The single numbers of a table (not the ranges) and their names."""
+    wanted = (record for record in records(registry) if attribute is None or record.get("attribute") == attribute)
+    return {int(r["value"], 0): r["name"] for r in wanted if NUMBER.fullmatch(r.get("value", ""))}
 
 
 @needs_iana
@@ -71,14 +75,11 @@ def test_every_status_of_iana_is_known() -> None:
 @needs_iana
 def test_tags_are_those_of_iana() -> None:
     """Group tags, out-of-band tags and value tags have the numbers of the registry."""
-    groups = {
-        n: name.removesuffix("-attributes-tag") for n, name in numbers(7).items() if name.endswith("-attributes-tag")
-    }
-    groups.pop(0x03, None)
-    assert {tag.value: words(tag) for tag in GroupTag} == groups
-    theirs = {
-        n: re.sub(r"[^a-z]", "", name.split(" with ")[0].lower()) for n, name in (numbers(8) | numbers(9)).items()
-    }
+    end = "-attributes-tag"
+    groups = {number: name.removesuffix(end) for number, name in numbers(7).items() if name.endswith(end)}
+    assert {tag.value: words(tag) for tag in GroupTag} | {END_OF_ATTRIBUTES: "end-of"} == groups
+    values = numbers(8) | numbers(9)
+    theirs = {n: re.sub(r"[^a-z]", "", name.split(" with ")[0].lower()) for n, name in values.items()}
     ours = {tag.value: tag.name.replace("_", "").lower() for tag in Tag if tag != Tag.EXTENSION}
     spelled = {"textwithoutlanguage": "text", "namewithoutlanguage": "name", "begcollection": "collection"}
     assert ours == {number: spelled.get(theirs[number], theirs[number]) for number in ours}

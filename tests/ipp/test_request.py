@@ -198,7 +198,7 @@ def test_a_refusal_names_the_attributes_in_question() -> None:
 
 
 @given(MESSAGES)
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_any_message_is_a_request_or_an_ipp_error(message: Message) -> None:
     """No message raises anything but an IppError, whose refusal can be written."""
     sound = replace(message, version=(1, 1), code=Operation.PRINT_JOB, request_id=1)
