@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from printerd.errors import ConfigurationError, DocumentError, TransientError
+from printerd.pipeline.pools import Handlers, Limits, Pool, PoolBroken
+
+Start = Callable[..., Handlers]
+LIMITS = Limits(address_space=1 << 30, cpu=1, file_size=4 << 20, open_files=32)
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        yield importlib.import_module("pool_tasks").start
+
+
+@pytest.fixture(scope="module")
+def pool(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INVOICE_PRINTER_SECRET", "swordfish")
+        with Pool(start, {"word": "moulin"}, size=2, limits=LIMITS, folder=tmp_path_factory.mktemp("pool")) as made:
+            yield made
+
+
+def calls(pool: Pool) -> list[Path]:
+    return [*pool._calls.iterdir(), *pool._kept.iterdir()]
+
+
+def works(pool: Pool) -> bool:
+    with pool.call("word", {}) as answer:
+        return answer.values == {"word": "moulin"}
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has waited for yet is a zombie."""
+    status = Path(f"/proc/{pid}/stat")
+    for _ in range(200):
+        if not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_values_and_files_reach_the_child_and_come_back(pool: Pool, tmp_path: Path) -> None:
+    """A call hands over JSON and open files, and returns JSON."""
+    (tmp_path / "a").write_text("été")
+    (tmp_path / "b").write_text("€")
+    with (tmp_path / "b").open("rb") as opened:
+        opened.read()
+        with pool.call("echo", {"n": 1, "text": "œ"}, [tmp_path / "a", opened]) as answer:
+            assert answer.values.items() >= {"n": 1, "text": "œ", "files": ["été", "€"]}.items()
+
+
+def test_an_output_file_lives_as_long_as_the_answer(pool: Pool) -> None:
+    """Files of a call are in a private folder that is removed when the answer is left."""
+    with pool.call("write", {"name": "0.pdf", "text": "%PDF"}) as answer:
+        path = answer.file("0.pdf")
+        assert path.read_text() == "%PDF"
+        assert answer.file("0.pdf") == path
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert calls(pool) == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/etc/passwd", "a\0b", "absent", "symbolic", "hard", "folder"])
+def test_a_name_that_is_no_plain_file_is_refused(pool: Pool, name: str) -> None:
+    """A child cannot make us read through a link, a folder or a path of its choice."""
+    with pool.call("link", {"target": "/etc/passwd"}) as answer, pytest.raises(PoolBroken):
+        answer.file(name)
+    assert calls(pool) == []
+
+
+def test_a_child_holds_one_socket_and_no_secret(pool: Pool, tmp_path: Path) -> None:
+    """A reader has one channel, no other open file, and an environment without our secrets; its TMPDIR is its own."""
+    with (tmp_path / "printerd.db").open("w") as database, socket.socket() as listener:
+        assert database.fileno() and listener.fileno()
+        with pool.call("look", {}) as answer:
+            targets = [t for t in answer.values["descriptors"].values() if t != "gone"]
+            assert sum(t.startswith("socket:") for t in targets) == 1
+            assert {t for t in targets if not t.startswith("socket:")} <= {"/dev/null"}
+            assert set(answer.values["environment"]) <= {"PATH", "LANG", "HOME", "TZ", "TMPDIR", "LC_CTYPE"}
+            assert answer.values["temporary_is_private"]
+
+
+def test_a_child_reaches_neither_state_nor_network(pool: Pool, tmp_path: Path) -> None:
+    """A reader that was taken over cannot read the state folder, write outside its own, or open a connection."""
+    (tmp_path / "seal.key").write_text("key")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = {"secret": str(tmp_path / "seal.key"), "outside": str(tmp_path / "x"), "port": server.getsockname()[1]}
+        with pool.call("reach", asked) as answer:
+            assert "done" not in answer.values.values()
+
+
+def test_a_failure_is_raised_as_what_it_was(pool: Pool) -> None:
+    """A handler's DocumentError arrives with code, place and remedy, and its child goes on."""
+    with pytest.raises(DocumentError) as caught:
+        pool.call("refuse", {})
+    assert caught.value.code == "encrypted"
+    assert caught.value.lines() == ("It is encrypted.", "page 1", "Print it without a password.")
+    assert works(pool)
+
+
+@pytest.mark.parametrize("task", ["die", "mistake", "eat_memory", "eat_time", "eat_disk", "unheard-of"])
+def test_a_child_that_breaks_costs_one_call(pool: Pool, task: str) -> None:
+    """A crash, a bug, and too much memory, time or disk break one call; the next one finds a new child."""
+    with pytest.raises(PoolBroken):
+        pool.call(task, {}, timeout=20)
+    assert all(works(pool) for _ in range(3))
+    assert calls(pool) == []
+
+
+@pytest.mark.parametrize("sent", [b"\xff\xff\xff\xff", b"\0\0\0\2[]", b"\0\0\0\2{}", b"\0\0\0\2{{", b"\0\0\0\x04null"])
+def test_a_child_that_babbles_is_replaced(pool: Pool, sent: bytes) -> None:
+    """An answer that is too long, no object, or no JSON ends its child."""
+    with pytest.raises(PoolBroken):
+        pool.call("babble", {"bytes": sent.hex()})
+    assert works(pool)
+
+
+def test_deep_json_is_no_answer(pool: Pool) -> None:
+    """JSON nested deeper than the parser allows breaks the call, not us."""
+    depth = 100_000
+    with pytest.raises(PoolBroken):
+        pool.call("babble", {"bytes": (depth.to_bytes(4, "big") + b"[" * depth).hex()})
+    assert works(pool)
+
+
+def test_a_hung_child_and_its_programs_are_killed(pool: Pool) -> None:
+    """When the time is over, the child and what it started are gone before the call fails."""
+    began = time.monotonic()
+    with pytest.raises(PoolBroken, match="in time"):
+        pool.call("spawn", {}, timeout=0.5)
+    assert time.monotonic() - began < 5
+    mark = pool._calls / "spawned"
+    assert gone(int(mark.read_text()))
+    mark.unlink()
+    assert works(pool)
+
+
+def test_an_idle_child_that_was_killed_costs_no_call(pool: Pool) -> None:
+    """A child that the kernel killed between two calls is replaced before the next document."""
+    for _ in range(2):
+        with pool.call("echo", {}) as answer:
+            os.kill(answer.values["pid"], 9)
+            assert gone(answer.values["pid"])
+        assert works(pool)
+
+
+def test_the_server_is_started_again(pool: Pool) -> None:
+    """When the fork server dies its children die with it, and the next call starts a new one."""
+    with pool.call("echo", {}) as answer:
+        child = answer.values["pid"]
+    pool._server._process.kill()
+    assert gone(child)
+    assert works(pool)
+
+
+def test_threads_share_the_children(pool: Pool) -> None:
+    """Eight threads get each their own answer from two children, with failures in between."""
+
+    def one(n: int) -> int:
+        if n % 5 == 0:
+            with pytest.raises(PoolBroken):
+                pool.call("die", {})
+            return n
+        with pool.call("echo", {"n": n}) as answer, pool.call("write", {"name": "x", "text": str(n)}) as written:
+            assert answer.values["n"] == n
+            return int(written.file("x").read_text())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(one, range(60))) == list(range(60))
+    assert calls(pool) == []
+
+
+def test_a_start_that_refuses_says_why(start: Start, tmp_path: Path) -> None:
+    """A wrong template or key is told as the ConfigurationError that it is, at each call."""
+    with Pool(start, {"word": "refuse"}, size=1, limits=None, folder=tmp_path) as pool:
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="A word is wrong"):
+                pool.call("word", {})
+
+
+def test_without_limits_a_child_keeps_files_and_network(start: Start, tmp_path: Path) -> None:
+    """A sealer reads its key and asks its timestamp authority: only readers are confined."""
+    (tmp_path / "key").write_text("key")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Pool(start, {}, size=1, limits=None, folder=tmp_path) as unlimited,
+    ):
+        asked = {"secret": str(tmp_path / "key"), "outside": str(tmp_path / "x"), "port": server.getsockname()[1]}
+        with unlimited.call("reach", asked) as answer:
+            assert set(answer.values.values()) == {"done"}
+
+
+def test_closing_ends_every_process(start: Start, tmp_path: Path) -> None:
+    """After close no child and no folder is left, and a call fails as one that may be tried again."""
+    pool = Pool(start, {}, size=1, limits=LIMITS, folder=tmp_path)
+    with pool.call("echo", {}) as answer:
+        child = answer.values["pid"]
+    pool.close()
+    assert gone(child)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TransientError):
+        pool.call("echo", {})
