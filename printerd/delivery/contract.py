@@ -109,9 +109,13 @@ SHAPES: Mapping[str, str] = {
     "class": r"person\?|automatic|speculative",
     "level": "L[1-5]",
     "first": "yes|no",
+    "mode": "rehearsal",
     "text": r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]{1,2000}",
 }
-"""How the values of an event's data look, by key; every other value is one line of at most 2000 characters."""
+"""How the values of an event's data look, by key; every other value is one line of at most 2000 characters.
+
+``mode`` marks what happens in a rehearsal.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Kind:
 
 
 def _kind(required: str, optional: str = "", uri: str = ETSI) -> Kind:
-    return Kind(frozenset(required.split()), frozenset(optional.split()), uri)
+    return Kind(frozenset(required.split()), frozenset(f"mode {optional}".split()), uri)
 
 
 KINDS: Mapping[str, Kind] = {
