@@ -184,6 +184,7 @@ def repetition(
             jobs.c.user == ticket.user,
             jobs.c.title == ticket.title,
             jobs.c.answered.is_(False),
+            jobs.c.state != JobState.CANCELED,
             jobs.c.received_at >= now - REPEATED_WITHIN,
         )
     return next(iter(_select(connection, query.limit(1))), None)

@@ -1,0 +1,521 @@
+"""The one door: a document is on disk, in its folder and in a row before its sender is answered.
+
+One rule: what :meth:`Intake.accept` returns survives the next power cut; what
+it raises left nothing but, at most, a row that says why. Whichever way a
+document came (IPP, a CUPS queue, a folder), it comes through here::
+
+    stream → spool file, inflated, hashed, limited    while it arrives
+           → the file synced                          in a thread of its own
+           → renamed to its digest, folder synced, row committed
+                                                      by one writer for all that wait
+
+The document is what the sender meant to print: a compressed one is archived
+inflated, because compression belongs to the transport (RFC 8011 section
+5.4.32), and its digest is that of the inflated bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import threading
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+
+from printerd import formats
+from printerd.errors import IppError, TransientError
+from printerd.model import Blob, CapturedJob, Digest, JobId, JobState, Ticket
+from printerd.storage import jobs
+from printerd.storage.blobs import Blobs
+from printerd.storage.database import Database
+from printerd.storage.writer import Writer
+
+PIECE: Final = 256 * 1024
+"""Bytes that gather in memory before a thread inflates, hashes and writes them."""
+AHEAD: Final = 4 * 1024 * 1024
+"""Bytes of disk that an upload of unknown length sets aside at a time."""
+THREADS: Final = 8
+SPOOLED: Final = "incoming-"
+"""How our spool files begin: other processes spool in the same folder."""
+INFLATERS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""The compressions besides none, with their window for zlib (RFC 1952; RFC 1950 as HTTP means deflate)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a document is not taken: the IPP status, and the sentence by language."""
+
+    status: int
+    sentences: Mapping[str, str]
+
+
+CAUSES: Final[Mapping[str, Cause]] = {
+    "cut": Cause(
+        0x0400,  # client-error-bad-request: nobody is left to read it
+        {
+            "en": "The connection ended before the document did. Print it again.",
+            "fr": "La connexion s’est interrompue avant la fin du document. Relancez l’impression.",
+        },
+    ),
+    "too-large": Cause(
+        0x0408,  # client-error-request-entity-too-large
+        {
+            "en": "The document is larger than {limit} bytes. Print it in parts.",
+            "fr": "Le document dépasse {limit} octets. Imprimez-le en plusieurs parties.",
+        },
+    ),
+    "unknown-format": Cause(
+        0x040A,  # client-error-document-format-not-supported
+        {
+            "en": "The document is neither PDF, PostScript nor plain text. Choose one of these in the queue's driver.",
+            "fr": "Le document n’est ni PDF, ni PostScript, ni texte brut. Choisissez l’un de ces formats.",
+        },
+    ),
+    "format-error": Cause(
+        0x0411,  # client-error-document-format-error
+        {
+            "en": "The document was announced as {declared}, and it is not. Check the queue's driver.",
+            "fr": "Le document est annoncé comme {declared}, mais il ne l’est pas. Vérifiez le pilote de la file.",
+        },
+    ),
+    "empty": Cause(
+        0x0411,
+        {
+            "en": "The document is empty. Print it again.",
+            "fr": "Le document est vide. Relancez l’impression.",
+        },
+    ),
+    "compression-error": Cause(
+        0x0410,  # client-error-compression-error
+        {
+            "en": "The {compression} data of the document is damaged. Print it again.",
+            "fr": "Les données {compression} du document sont abîmées. Relancez l’impression.",
+        },
+    ),
+    "no-document": Cause(
+        0x0404,  # client-error-not-possible
+        {
+            "en": "The job was closed without a document.",
+            "fr": "Le travail a été fermé sans document.",
+        },
+    ),
+    "timeout": Cause(
+        0x0405,  # client-error-timeout
+        {
+            "en": "No document came within {seconds} seconds. Print it again.",
+            "fr": "Aucun document n’est arrivé en {seconds} secondes. Relancez l’impression.",
+        },
+    ),
+    "canceled": Cause(
+        0x0508,  # server-error-job-canceled
+        {"en": "The job was canceled.", "fr": "Le travail a été annulé."},
+    ),
+    "one-document": Cause(
+        0x0509,  # server-error-multiple-document-jobs-not-supported
+        {"en": "A job takes one document.", "fr": "Un travail ne contient qu’un document."},
+    ),
+}
+
+
+class Refused(IppError):
+    """A document that is not taken. The sender's print system shows the message; the job's row says why."""
+
+    def __init__(self, code: str, **facts: str | int) -> None:
+        self.code = code
+        self.facts = {name: str(fact) for name, fact in facts.items()}
+        super().__init__(CAUSES[code].status, self.sentence("en"))
+
+    @property
+    def reason(self) -> Mapping[str, Any]:
+        return {"code": self.code, "facts": self.facts}
+
+    def sentence(self, language: str) -> str:
+        """The message in that language, in English when there is none."""
+        sentences = CAUSES[self.code].sentences
+        return sentences.get(language, sentences["en"]).format(**self.facts)
+
+
+class Intake:
+    """Takes documents in for one event loop: ``async with`` it around everything that prints.
+
+    ``document_limit`` bounds one document and ``free_space`` is what stays free on
+    the disk, both in bytes. ``committed`` is called, in the loop, whenever there is
+    something for the worker. ``document_timeout`` is how many seconds a job without
+    a document waits for it (RFC 8011 section 5.4.31, multiple-operation-time-out).
+    Messages for people are written in ``language``.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        *,
+        document_limit: int,
+        free_space: int,
+        committed: Callable[[], None],
+        document_timeout: int = 60,
+        language: str = "en",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.document_limit = document_limit
+        self.document_timeout = document_timeout
+        self._database = database
+        self._blobs = blobs
+        self._language = language
+        self._now = now
+        self._room = _Room(blobs.free_space, free_space)
+        self._writer = Writer(database, blobs, committed)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
+        self._uploading: set[JobId] = set()  # the sweep leaves them alone
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.recover()
+        self._sweeper = asyncio.create_task(self._sweep_for_ever())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await self._writer.close()
+        self._threads.shutdown()
+
+    # Taking a document
+
+    async def accept(
+        self,
+        ticket: Ticket,
+        stream: AsyncIterator[bytes],
+        *,
+        job_id: JobId | None = None,
+        sender_key: str | None = None,
+        compression: str = "none",
+        expected: int | None = None,
+    ) -> CapturedJob:
+        """Take one document: as a new job, or as the document of the open job ``job_id``.
+
+        ``stream`` raises :class:`ConnectionError` or :class:`TimeoutError` when the sender goes away before
+        the end. ``expected`` is the length in bytes when the sender told it. ``ticket.media_type`` is what
+        the sender declared; the job's is what the bytes are. A repetition of a job that is already here
+        (:func:`printerd.storage.jobs.repetition`) returns that job.
+
+        Raises :class:`Refused`, with the job ``aborted`` (but an open job whose upload was cut stays open),
+        and :class:`TransientError` when the disk or the database is away.
+        """
+        uploading = {job_id} if job_id is not None else set()
+        self._uploading |= uploading
+        try:
+            spool = await self._recorded(ticket, job_id, self._spool(ticket, stream, compression, expected))
+            ticket = replace(ticket, media_type=spool.media_type)
+            act = partial(self._take, ticket, spool.blob(), job_id, sender_key)
+            return await self._writer.write(act, (spool.path, spool.digest))
+        finally:
+            self._uploading -= uploading
+
+    async def _spool(
+        self, ticket: Ticket, stream: AsyncIterator[bytes], compression: str, expected: int | None
+    ) -> _Spool:
+        """The whole document in a synced spool file; nothing is left of one that does not arrive whole."""
+        if expected is not None and expected > self.document_limit:
+            raise Refused("too-large", limit=self.document_limit)
+        folder, limit = self._blobs.spool, self.document_limit
+        try:
+            with (
+                _Upload(self._room, expected) as upload,
+                _Spool(folder, limit, ticket.media_type, compression) as spool,
+            ):
+                await self._fill(spool, upload, stream)
+                return spool
+        except (ConnectionError, TimeoutError) as error:
+            raise Refused("cut") from error
+        except OSError as error:
+            raise _disk(error) from error
+
+    async def _fill(self, spool: _Spool, upload: _Upload, stream: AsyncIterator[bytes]) -> None:
+        loop = asyncio.get_running_loop()
+        pieces: list[bytes] = []
+        gathered = received = 0
+        async for chunk in stream:
+            pieces.append(chunk)
+            gathered += len(chunk)
+            received += len(chunk)
+            if received > self.document_limit:  # compressed bytes, too, that inflate to nothing
+                raise Refused("too-large", limit=self.document_limit)
+            if gathered >= PIECE:
+                await loop.run_in_executor(self._threads, spool.write, pieces)
+                upload.written(spool.size)
+                pieces, gathered = [], 0
+        await loop.run_in_executor(self._threads, spool.finish, pieces)
+
+    def _take(
+        self, ticket: Ticket, blob: Blob, job_id: JobId | None, sender_key: str | None, connection: sa.Connection
+    ) -> CapturedJob:
+        """Inside the writer's transaction: the row that makes the document a job."""
+        now = self._now()
+        if job_id is not None:
+            return self._give(connection, job_id, ticket, blob, now)
+        again = jobs.repetition(connection, ticket, blob.digest, now, sender_key)
+        if again is not None:
+            return again.captured()
+        return jobs.add(connection, ticket, blob, now, sender_key=sender_key)
+
+    def _give(self, connection: sa.Connection, job_id: JobId, ticket: Ticket, blob: Blob, now: datetime) -> CapturedJob:
+        given = jobs.receive(connection, job_id, ticket, blob, now)
+        job = jobs.find(connection, job_id)
+        if job is None:
+            raise Refused("no-document")
+        if job.state is JobState.ABORTED and job.original is None and job.reason:
+            raise Refused(job.reason["code"], **job.reason["facts"])
+        if job.state is JobState.CANCELED:
+            raise Refused("canceled")
+        if not given and (job.answered or job.original != blob.digest):
+            raise Refused("one-document")
+        return job.captured()
+
+    async def _recorded(self, ticket: Ticket, job_id: JobId | None, spooling: Awaitable[_Spool]) -> _Spool:
+        try:
+            return await spooling
+        except Refused as refused:
+            await self._record(ticket, job_id, refused)
+            raise
+
+    async def _record(self, ticket: Ticket, job_id: JobId | None, refused: Refused) -> None:
+        """The row of a refusal. A cut Send-Document may be sent again (RFC 8011 section 4.3.1)."""
+        now, told = self._now(), (refused.reason, refused.sentence(self._language))
+        if job_id is None:
+            await self._writer.write(lambda connection: jobs.refuse(connection, ticket, now, *told))
+        elif refused.code == "cut":
+            deadline = self._deadline(now)
+            await self._writer.write(lambda connection: jobs.postpone(connection, job_id, deadline))
+        else:
+            await self._writer.write(lambda connection: jobs.abort(connection, job_id, now, *told))
+
+    def answered(self, job: JobId) -> None:
+        """The answer about this job went out whole: the same bytes again are a reprint."""
+        self._writer.note(lambda connection: jobs.mark_answered(connection, [job]))
+
+    # Jobs that come in steps
+
+    async def open_job(self, ticket: Ticket) -> jobs.Job:
+        """A job whose document comes later, within ``document_timeout`` seconds."""
+        self._room.require(0)
+        now = self._now()
+        deadline = self._deadline(now)
+        return await self._writer.write(lambda connection: jobs.open_job(connection, ticket, now, deadline))
+
+    async def close_job(self, job: JobId) -> None:
+        """No more documents come: a job that has none is aborted, any other goes its way."""
+        if job not in self._uploading:
+            await self._abort([job], Refused("no-document"))
+
+    async def cancel(self, job: JobId) -> bool:
+        """Cancel it unless the pipeline has taken it up, or it has ended."""
+        now, message = self._now(), Refused("canceled").sentence(self._language)
+        return await self._writer.write(lambda connection: jobs.cancel(connection, job, now, message))
+
+    # Housekeeping
+
+    async def recover(self) -> None:
+        """After a crash: what was still arriving is gone, and so are its spool files."""
+        for path in self._blobs.spool.glob(f"{SPOOLED}*"):
+            path.unlink(missing_ok=True)
+        await self.sweep()
+
+    async def sweep(self) -> None:
+        """Abort the jobs whose document did not come in time (multiple-operation-time-out-action 'abort-job')."""
+        late = await asyncio.get_running_loop().run_in_executor(self._threads, self._overdue)
+        await self._abort(
+            [job for job in late if job not in self._uploading], Refused("timeout", seconds=self.document_timeout)
+        )
+
+    def _overdue(self) -> list[JobId]:
+        with self._database.read() as connection:
+            return jobs.overdue(connection, self._now())
+
+    async def _abort(self, ids: list[JobId], refused: Refused) -> None:
+        now, told = self._now(), (refused.reason, refused.sentence(self._language))
+        await asyncio.gather(*(self._writer.write(partial(_abort, job, now, told)) for job in ids))
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(min(10.0, self.document_timeout / 4))
+            try:
+                await self.sweep()
+            except TransientError:
+                continue  # the database is away; the jobs are still overdue at the next turn
+
+    def _deadline(self, now: datetime) -> datetime:
+        return now + timedelta(seconds=self.document_timeout)
+
+    def has_room(self) -> bool:
+        """Whether a new job would find space on the disk."""
+        return self._room.left() >= 0
+
+
+def _abort(job: JobId, now: datetime, told: tuple[Mapping[str, Any], str], connection: sa.Connection) -> bool:
+    return jobs.abort(connection, job, now, *told)
+
+
+class _Room:
+    """Disk space: what is free, less what has been promised to uploads, less what must stay free."""
+
+    def __init__(self, free: Callable[[], int], keep: int) -> None:
+        self._free = free
+        self._keep = keep
+        self._promised = 0
+
+    def left(self) -> int:
+        return self._free() - self._promised - self._keep
+
+    def require(self, size: int) -> None:
+        if self.left() < size:
+            raise TransientError(
+                "The disk is nearly full: new jobs wait.",
+                remedy="Make room on the file system of the state folder; print clients try again by themselves.",
+            )
+
+    def promise(self, size: int) -> None:
+        self.require(size)
+        self._promised += size
+
+    def release(self, size: int) -> None:
+        self._promised -= size
+
+
+class _Upload:
+    """The space promised to one document that it has not written yet."""
+
+    def __init__(self, room: _Room, expected: int | None) -> None:
+        self._room = room
+        self._promised = AHEAD if expected is None else expected
+        self._written = 0
+        room.promise(self._promised)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.release(self._promised)
+
+    def written(self, size: int) -> None:
+        """``size`` bytes are on the disk by now, of which the file system knows."""
+        used = min(size - self._written, self._promised)
+        self._room.release(used)
+        self._promised -= used
+        self._written = size
+        if not self._promised:
+            self._room.promise(AHEAD)
+            self._promised = AHEAD
+
+
+class _Spool:
+    """One document on its way to the disk. :meth:`write` and :meth:`finish` run in a thread and raise :class:`Refused`.
+
+    Left by an exception, nothing remains of the file.
+    """
+
+    def __init__(self, folder: Path, limit: int, declared: str, compression: str) -> None:
+        self.path = folder / f"{SPOOLED}{secrets.token_hex(16)}"
+        self.size = 0
+        self.media_type = ""
+        self._limit = limit
+        self._declared = declared
+        self._compression = compression
+        self._inflater = zlib.decompressobj(INFLATERS[compression]) if compression in INFLATERS else None
+        self._hash = hashlib.sha256()
+        self._head = b""
+        self._file = self.path.open("xb", buffering=0)
+        self._busy = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        with self._busy:  # a canceled task leaves its thread behind
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self._hash.hexdigest())
+
+    def blob(self) -> Blob:
+        return Blob(self.digest, self.size, self.media_type)
+
+    def write(self, pieces: list[bytes]) -> None:
+        with self._busy:
+            self._inflate(b"".join(pieces))
+
+    def finish(self, pieces: list[bytes]) -> None:
+        """The last pieces, and the sync that makes the file's bytes durable."""
+        self.write(pieces)
+        with self._busy:
+            if not self.size:
+                raise Refused("empty")
+            if self._inflater is not None and not self._inflater.eof:
+                raise self._damaged()
+            self._judge()
+            os.fdatasync(self._file.fileno())
+            self._file.close()
+
+    def _inflate(self, data: bytes) -> None:
+        """Put ``data`` as it is meant, at most :data:`PIECE` bytes at a time. What follows the end is damage."""
+        if self._inflater is None:
+            self._put(data)
+            return
+        full = True
+        try:
+            while (data or full) and not self._inflater.eof:
+                piece = self._inflater.decompress(data, PIECE)
+                data, full = self._inflater.unconsumed_tail, len(piece) == PIECE
+                self._put(piece)
+        except zlib.error as error:
+            raise self._damaged() from error
+        if self._inflater.eof and (data or self._inflater.unused_data):
+            raise self._damaged()
+
+    def _damaged(self) -> Refused:
+        return Refused("compression-error", compression=self._compression)
+
+    def _put(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.size > self._limit:
+            raise Refused("too-large", limit=self._limit)
+        if len(self._head) < formats.HEAD:
+            self._head = (self._head + data[: formats.HEAD])[: formats.HEAD]
+        if len(self._head) == formats.HEAD and not self.media_type:
+            self._judge()
+        self._hash.update(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def _judge(self) -> None:
+        """Refuse at once what is not the format that it was said to be."""
+        settled = formats.settle(self._declared, self._head)
+        if settled is None and formats.plain(self._declared) in ("", formats.UNDECLARED):
+            raise Refused("unknown-format")
+        if settled is None:
+            raise Refused("format-error", declared=self._declared)
+        self.media_type = settled
+
+
+def _disk(error: OSError) -> TransientError:
+    return TransientError(
+        f"The spool could not be written: {error.strerror}.",
+        where=str(error.filename or ""),
+        remedy="Make room on the disk or mend it; print clients try again by themselves.",
+    )
