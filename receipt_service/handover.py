@@ -1,0 +1,106 @@
+"""The file leaves: what is recorded as handed over has been taken by the operating system, byte for byte.
+
+``DrainedProtocol`` keeps no write buffer of its own, so that awaiting the
+next send means that every byte before it has left this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import anyio
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .database import now
+
+CHUNK = 128 * 1024
+STALLED = 60.0
+"""A client that takes no byte for so many seconds has broken off."""
+
+
+class DrainedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 with a write buffer limit of zero: writing pauses until the socket has taken all."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        transport.set_write_buffer_limits(high=0)
+        super().connection_made(transport)
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """How a handover ended: ``reason`` is empty when every byte left, at ``at``."""
+
+    sha256: str
+    bytes_sent: int
+    at: datetime
+    reason: str
+
+
+def attachment(file_name: str) -> str:
+    """A Content-Disposition that keeps the name in any script (RFC 6266, RFC 8187)."""
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in file_name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+
+
+class HandOver:
+    """An ASGI response that sends a whole file, whatever Range was asked, and tells how it ended."""
+
+    def __init__(
+        self, file: Path, size: int, sha256: str, file_name: str, tell: Callable[[Handed], Awaitable[None]]
+    ) -> None:
+        self._file = file
+        self._size = size
+        self._sha256 = sha256
+        self._file_name = file_name
+        self._tell = tell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gone = asyncio.create_task(_disconnect(receive))
+        digest, sent, reason = hashlib.sha256(), 0, "the transfer was interrupted"
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+            async with await anyio.open_file(self._file, "rb") as file:
+                while not gone.done() and (chunk := await file.read(CHUNK)):
+                    await _send(send, chunk)
+                    digest.update(chunk)
+                    sent += len(chunk)
+            await _send(send, b"")  # returns when the socket has taken the last byte, or the client is gone
+            await asyncio.sleep(0)
+            reason = self._fault(sent, digest.hexdigest(), gone.done())
+        except TimeoutError:
+            reason = f"the client took nothing for {STALLED:.0f} s"
+        finally:
+            gone.cancel()
+            await asyncio.shield(self._tell(Handed(digest.hexdigest(), sent, now(), reason)))
+        if not reason:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _fault(self, sent: int, digest: str, gone: bool) -> str:
+        if gone:
+            return "the client closed the connection"
+        return "" if sent == self._size and digest == self._sha256 else "the stored file is damaged"
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"content-type", b"application/pdf"),
+            (b"content-length", str(self._size).encode()),
+            (b"content-disposition", attachment(self._file_name).encode()),
+        ]
+
+
+async def _send(send: Send, chunk: bytes) -> None:
+    async with asyncio.timeout(STALLED):
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Ends when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        continue
