@@ -266,6 +266,21 @@ class DeliveryState(StrEnum):
     REVOKED = "revoked"
 
 
+class ReceiptState(StrEnum):
+    """``DUE`` is to be sealed; ``FILED`` rests in the archive; ``PUSHED`` can be downloaded by the customer too."""
+
+    DUE = "due"
+    FILED = "filed"
+    PUSHED = "pushed"
+
+
+class Mode(StrEnum):
+    """A new instance rehearses: mails go to one address of the firm, receipts say SPECIMEN, nothing counts."""
+
+    REHEARSAL = "rehearsal"
+    LIVE = "live"
+
+
 class MailState(StrEnum):
     """Where one message stands, as the edge tells it. ``UNCERTAIN``: cut after the final dot (RFC 5321 6.1)."""
 

@@ -259,6 +259,12 @@ def list_invoices(
     return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(query)])
 
 
+def invoices_of(conn: sa.Connection, job_id: str) -> tuple[InvoiceLine, ...]:
+    """All invoices of one job, in the order of its pages."""
+    query = sa.select(invoices).where(invoices.c.job == job_id).order_by(invoices.c.position)
+    return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(query)])
+
+
 def counts(conn: sa.Connection) -> Counts:
     """How many there are in each state: one bounded walk along the index a state."""
     return Counts(

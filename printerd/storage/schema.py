@@ -1,7 +1,7 @@
 """The tables of ``printerd.db``, and nothing else.
 
 Rows that a worker takes up share four columns (:func:`claimed`): the batch
-that holds them, how often they were tried, when they are due again. Times are
+that holds them, how often they were tried, when they are due again, and why. Times are
 RFC 3339 text in UTC, which sorts; amounts are decimal text, which is exact.
 
 The engine keeps its tables in the same file: no table here is named queues,
@@ -60,11 +60,12 @@ def text(name: str, **options: Any) -> Column[str]:
 
 
 def claimed() -> tuple[Column[Any], ...]:
-    """The columns by which a worker takes rows up."""
+    """The columns by which a worker takes rows up; ``trouble`` is why the last attempt failed."""
     return (
         identity("batch", index=True),
         Column("attempts", Integer, nullable=False, server_default="0"),
         Column("next_at", Utc),
+        text("trouble"),
     )
 
 
@@ -122,7 +123,7 @@ invoices = Table(
     text("currency"),
     text("iban"),
     digest("pdf", nullable=False, index=True),
-    digest("content", nullable=False),
+    digest("content", nullable=False, index=True),
     identity("reprint_of", ForeignKey("invoices.id")),
     digest("sealed", index=True),
     digest("certificate"),

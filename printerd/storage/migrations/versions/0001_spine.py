@@ -91,6 +91,7 @@ def upgrade() -> None:
         sa.Column("batch", sa.String(length=36), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_at", Utc(), nullable=True),
+        sa.Column("trouble", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("number", name=op.f("uq_jobs_number")),
         sa.UniqueConstraint("sender_key", name=op.f("uq_jobs_sender_key")),
@@ -169,12 +170,14 @@ def upgrade() -> None:
         sa.Column("batch", sa.String(length=36), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_at", Utc(), nullable=True),
+        sa.Column("trouble", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["job"], ["jobs.id"], name=op.f("fk_invoices_job")),
         sa.ForeignKeyConstraint(["reprint_of"], ["invoices.id"], name=op.f("fk_invoices_reprint_of")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invoices")),
         sa.UniqueConstraint("job", "position", name=op.f("uq_invoices_job")),
     )
     op.create_index(op.f("ix_invoices_batch"), "invoices", ["batch"], unique=False)
+    op.create_index(op.f("ix_invoices_content"), "invoices", ["content"], unique=False)
     op.create_index(op.f("ix_invoices_created_at"), "invoices", ["created_at"], unique=False)
     op.create_index(op.f("ix_invoices_customer_code"), "invoices", ["customer_code"], unique=False)
     op.create_index("ix_invoices_issuer_number", "invoices", ["issuer", "number"], unique=False)
@@ -213,6 +216,7 @@ def upgrade() -> None:
         sa.Column("batch", sa.String(length=36), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_at", Utc(), nullable=True),
+        sa.Column("trouble", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["invoice"], ["invoices.id"], name=op.f("fk_deliveries_invoice")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
     )
@@ -231,6 +235,7 @@ def upgrade() -> None:
         sa.Column("batch", sa.String(length=36), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_at", Utc(), nullable=True),
+        sa.Column("trouble", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["delivery"], ["deliveries.id"], name=op.f("fk_dispatches_delivery")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dispatches")),
     )
@@ -255,6 +260,7 @@ def upgrade() -> None:
         sa.Column("batch", sa.String(length=36), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_at", Utc(), nullable=True),
+        sa.Column("trouble", sa.Text(), server_default="", nullable=False),
         sa.ForeignKeyConstraint(["delivery"], ["deliveries.id"], name=op.f("fk_receipts_delivery")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_receipts")),
         sa.UniqueConstraint("delivery", "contact", name=op.f("uq_receipts_delivery")),

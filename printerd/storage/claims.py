@@ -1,0 +1,112 @@
+"""How a worker takes rows up: it claims some that are due, and lets go of each when its state has changed.
+
+One rule: a row is in at most one batch. Whoever wants work done writes a row in
+the right state; batches are bookkeeping on top, which a crash may lose at any
+moment without losing the work.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from printerd.model import BatchId
+
+FIRST_RETRY = timedelta(seconds=2)
+LAST_RETRY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One kind of work: rows of ``table`` in ``state`` are what it has to do, at most ``most`` of them in a batch.
+
+    Claimed rows are put into ``working`` when that differs. ``run`` does a batch; it may be called again with the
+    same batch at any time, and does what is left.
+    """
+
+    name: str
+    table: sa.Table
+    state: str
+    most: int
+    run: Callable[[BatchId], None]
+    working: str = ""
+
+    @property
+    def claimed(self) -> str:
+        return self.working or self.state
+
+
+def waiting(connection: sa.Connection, stage: Stage, now: datetime) -> bool:
+    """Whether a claim would find anything: a look that takes no lock."""
+    return connection.scalar(_due(stage, now).limit(1)) is not None
+
+
+def claim(connection: sa.Connection, stage: Stage, now: datetime) -> BatchId | None:
+    """Put the oldest due rows into a new batch; ``None`` when nothing is due."""
+    table = stage.table
+    ids = connection.scalars(_due(stage, now).order_by(table.c.created_at).limit(stage.most)).all()
+    if not ids:
+        return None
+    batch = BatchId(str(uuid.uuid4()))
+    connection.execute(table.update().where(table.c.id.in_(ids)).values(batch=batch, state=stage.claimed))
+    return batch
+
+
+def held(connection: sa.Connection, stage: Stage, batch: BatchId) -> Sequence[sa.Row[Any]]:
+    """The rows of a batch that are still to be done, oldest first: a batch that runs again finds only these."""
+    table = stage.table
+    query = sa.select(table).where(table.c.batch == batch, table.c.state == stage.claimed)
+    return connection.execute(query.order_by(table.c.created_at, table.c.id)).all()
+
+
+def later(connection: sa.Connection, stage: Stage, rows: Collection[sa.Row[Any]], now: datetime, trouble: str) -> None:
+    """Let go of rows that could not be done now; each is due again after twice its last pause."""
+    for row in rows:
+        pause = min(FIRST_RETRY * 2 ** min(row.attempts, 16), LAST_RETRY)
+        again = {"attempts": row.attempts + 1, "next_at": now + pause, "trouble": trouble}
+        _update(connection, stage, row.id, state=stage.state, batch=None, **again)
+
+
+def done(connection: sa.Connection, stage: Stage, row: sa.Row[Any], state: str, **values: Any) -> None:
+    """Move a row on to a new state and out of its batch."""
+    _update(
+        connection,
+        stage,
+        row.id,
+        **{"state": state, "batch": None, "attempts": 0, "next_at": None, "trouble": ""} | values,
+    )
+
+
+def batches(connection: sa.Connection, stage: Stage) -> list[BatchId]:
+    """Every batch that holds rows of this stage."""
+    query = sa.select(stage.table.c.batch).where(stage.table.c.batch.is_not(None), stage.table.c.state == stage.claimed)
+    return [BatchId(batch) for batch in connection.scalars(query.distinct())]
+
+
+def let_go(connection: sa.Connection, stage: Stage, batch: BatchId, now: datetime) -> None:
+    """Free what an interrupted batch still holds; it counts as an attempt."""
+    later(connection, stage, held(connection, stage, batch), now, "interrupted")
+
+
+def next_due(connection: sa.Connection, stage: Stage) -> datetime | None:
+    """When the next postponed row falls due; ``None`` when none is postponed."""
+    query = _free(stage).where(stage.table.c.next_at.is_not(None)).with_only_columns(stage.table.c.next_at)
+    due: datetime | None = connection.scalar(query.order_by(stage.table.c.next_at).limit(1))
+    return due
+
+
+def _due(stage: Stage, now: datetime) -> sa.Select[Any]:
+    return _free(stage).where(sa.or_(stage.table.c.next_at.is_(None), stage.table.c.next_at <= now))
+
+
+def _free(stage: Stage) -> sa.Select[Any]:
+    return sa.select(stage.table.c.id).where(stage.table.c.state == stage.state, stage.table.c.batch.is_(None))
+
+
+def _update(connection: sa.Connection, stage: Stage, row: str, **values: Any) -> None:
+    connection.execute(stage.table.update().where(stage.table.c.id == row).values(**values))

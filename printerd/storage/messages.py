@@ -1,0 +1,98 @@
+"""What the print queue says of a job (job-state-message): derived from its invoices whenever one of them changes.
+
+One rule: the sentence is never stored anywhere but in ``jobs.message`` and
+never built from anything but rows, so it cannot disagree with them. ERP users
+read it in their print queue: it names numbers, masks addresses, fits a line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from printerd import reasons
+from printerd.model import InvoiceState, JobState
+from printerd.storage import archive
+from printerd.storage.archive import InvoiceLine
+from printerd.storage.schema import jobs
+
+STANDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "en": {
+        "waiting": ("waits for accounting", "wait for accounting"),
+        "checking": ("is being checked", "are being checked"),
+        "ready": ("is being sealed", "are being sealed"),
+        "reprint": ("was printed before and is not sent again", "were printed before and are not sent again"),
+        "rejected": ("rejected", "rejected"),
+        "due": ("archived, about to be sent", "archived, about to be sent"),
+        "pending": ("archived, mail under way", "archived, mail under way"),
+        "accepted": ("mailed", "mailed"),
+        "opened": ("mailed and opened", "mailed and opened"),
+        "acknowledged": ("acknowledged by the customer", "acknowledged by the customer"),
+        "refused": ("declined by the customer", "declined by the customers"),
+        "failed": ("could not be mailed", "could not be mailed"),
+        "uncertain": ("perhaps mailed, accounting decides", "perhaps mailed, accounting decides"),
+        "paper": ("put into the out-tray for paper", "put into the out-tray for paper"),
+        "revoked": ("withdrawn", "withdrawn"),
+    },
+    "fr": {
+        "waiting": ("attend la comptabilité", "attendent la comptabilité"),
+        "checking": ("en cours de contrôle", "en cours de contrôle"),
+        "ready": ("en cours de scellement", "en cours de scellement"),
+        "reprint": ("déjà imprimée, non renvoyée", "déjà imprimées, non renvoyées"),
+        "rejected": ("écartée", "écartées"),
+        "due": ("archivée, envoi imminent", "archivées, envoi imminent"),
+        "pending": ("archivée, courriel en cours", "archivées, courriels en cours"),
+        "accepted": ("envoyée par courriel", "envoyées par courriel"),
+        "opened": ("envoyée et ouverte", "envoyées et ouvertes"),
+        "acknowledged": ("reçue par le client", "reçues par les clients"),
+        "refused": ("refusée par le client", "refusées par les clients"),
+        "failed": ("non distribuée", "non distribuées"),
+        "uncertain": ("peut-être envoyée, la comptabilité décide", "peut-être envoyées, la comptabilité décide"),
+        "paper": ("déposée pour envoi papier", "déposées pour envoi papier"),
+        "revoked": ("retirée", "retirées"),
+    },
+}
+"""Where an invoice stands, for one and for several."""
+
+COUNTED: Mapping[str, tuple[str, str]] = {"en": ("invoice", "invoices"), "fr": ("facture", "factures")}
+NOTHING: Mapping[str, str] = {
+    "en": "No invoice was found in the document.",
+    "fr": "Le document ne contient aucune facture.",
+}
+COLON: Mapping[str, str] = {"en": ":", "fr": "\u00a0:"}
+
+
+def refresh(connection: sa.Connection, ids: Collection[str], language: str) -> None:
+    """Write the sentence of each job that is done."""
+    done = sa.select(jobs.c.id).where(jobs.c.id.in_(list(ids)), jobs.c.state == JobState.DONE)
+    for job in connection.scalars(done).all():
+        said = sentence(archive.invoices_of(connection, job), language)
+        connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.message != said).values(message=said))
+
+
+def sentence(found: Sequence[InvoiceLine], language: str) -> str:
+    """``3 invoices: 2 mailed, 1 waits for accounting (…)`` or, for one, ``FA-2026-0042 mailed`` (pure)."""
+    if not found:
+        return NOTHING[language]
+    why = _reasons(found, language)
+    words = STANDINGS[language]
+    if len(found) == 1:
+        name = found[0].number or COUNTED[language][0]
+        return f"{name} {words[standing(found[0])][0]}{why}"
+    counts = Counter(standing(one) for one in found)
+    parts = [f"{n} {words[name][n > 1]}{why if name == 'waiting' else ''}" for name, n in counts.most_common()]
+    return f"{len(found)} {COUNTED[language][1]}{COLON[language]} {', '.join(parts)}"
+
+
+def standing(line: InvoiceLine) -> str:
+    """A key of :data:`STANDINGS`: the invoice's state or, once archived, how far its delivery came."""
+    return line.delivery or "due" if line.state == InvoiceState.ARCHIVED else line.state
+
+
+def _reasons(found: Sequence[InvoiceLine], language: str) -> str:
+    """The first reason of each of the first invoices that wait, in brackets; one that several share is said once."""
+    waiting = [line.reasons[0] for line in found if line.state == InvoiceState.WAITING and line.reasons]
+    said = dict.fromkeys(reasons.sentence(reason, language).rstrip(".") for reason in waiting[:3])
+    return f" ({'; '.join(said)})" if said else ""

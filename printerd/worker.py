@@ -1,0 +1,209 @@
+"""The worker: claims what is due, runs it as durable workflows, collects what comes back.
+
+One rule: this module alone knows the engine. A stage is a plain function of a
+batch; here it becomes a workflow that survives a crash, is started again after
+one, and is held when it fails for a reason that time does not mend.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+
+from printerd.errors import Failure, IntegrityError, TransientError
+from printerd.model import BatchId
+from printerd.storage import claims
+from printerd.storage.claims import Stage
+from printerd.storage.database import Database, workflow_engine
+from printerd.wake import Bell, ring
+
+APPLICATION_VERSION = "1"
+"""Pinned: the engine's default hashes the code and would leave old workflows behind after an upgrade."""
+EXECUTOR = "worker"
+IN_FLIGHT = 2
+"""Batches of one stage at a time: while one waits for its programs the next one is claimed."""
+IDLE = 5.0
+"""Seconds between two looks when nobody rings."""
+MEND_EVERY = timedelta(minutes=1)
+KEEP_ENDED = timedelta(days=1)
+"""How long an ended workflow stays readable; the rows tell the story after that."""
+
+FORGOTTEN = 500
+"""Ended workflows that are deleted at a time."""
+UNFINISHED = ["PENDING", "ENQUEUED", "DELAYED"]
+ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+log = logging.getLogger(__name__)
+Chore = Callable[[], object]
+
+
+class Worker:
+    """Runs ``stages`` until :meth:`stop`; ``chores`` are called for ever in threads of their own."""
+
+    def __init__(self, database: Database, stages: Sequence[Stage], chores: Sequence[Chore], bell: Path) -> None:
+        self._database = database
+        self._stages = {stage.name: stage for stage in stages}
+        self._chores = chores
+        self._bell = Bell(bell)
+        self._ring = bell
+        self._running: defaultdict[str, set[str]] = defaultdict(set)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._mended = datetime.min.replace(tzinfo=UTC)
+
+    def run(self) -> None:
+        """Start the engine, take up what an earlier worker left, and dispatch until :meth:`stop`."""
+        self._launch()
+        for chore in self._chores:
+            threading.Thread(target=self._for_ever, args=(chore,), daemon=True).start()
+        while not self._stopping.is_set():
+            self._turn()
+
+    def stop(self) -> None:
+        """Claim nothing more. What runs may be killed: it is started again with the next worker."""
+        self._stopping.set()
+
+    def busy(self) -> bool:
+        with self._lock:
+            return any(self._running.values())
+
+    # The engine
+
+    def _launch(self) -> None:
+        """Workflow and step are registered by the stage's name, so that a later program finds them again."""
+        url = self._database.url.render_as_string(hide_password=False)
+        DBOS(
+            config=DBOSConfig(
+                name="invoice-printer",
+                system_database_url=url,
+                system_database_engine=workflow_engine(url),
+                application_version=APPLICATION_VERSION,
+                executor_id=EXECUTOR,
+                serializer=DBOSPortableJSONSerializer(),
+                log_level="WARNING",
+                scheduler_polling_interval_sec=60.0,
+                notification_listener_polling_interval_sec=10.0,
+            )
+        )
+        self._workflows = {stage.name: self._durable(stage) for stage in self._stages.values()}
+        DBOS.launch()
+
+    def _durable(self, stage: Stage) -> Callable[[str], None]:
+        @DBOS.step(name=stage.name)
+        def step(batch: str) -> None:
+            stage.run(BatchId(batch))
+
+        @DBOS.workflow(name=stage.name)
+        def workflow(batch: str) -> None:
+            self._begins(stage, batch)
+            try:
+                step(batch)
+            finally:
+                self._ends(stage, batch)
+
+        return workflow
+
+    def _begins(self, stage: Stage, batch: str) -> None:
+        with self._lock:
+            self._running[stage.name].add(batch)
+
+    def _ends(self, stage: Stage, batch: str) -> None:
+        with self._lock:
+            self._running[stage.name].discard(batch)
+        ring(self._ring)
+
+    # The dispatcher
+
+    def _turn(self) -> None:
+        """Claim until nothing more is due, then wait for the bell or for the next postponed row."""
+        try:
+            self._mend()
+            claimed = [self._dispatch(stage) for stage in self._stages.values()]
+            pause = 0.0 if any(claimed) else self._pause()
+        except TransientError as error:
+            log.warning("the dispatcher waits: %s", error.what)
+            pause = IDLE
+        if pause:
+            self._bell.wait(pause)
+
+    def _dispatch(self, stage: Stage) -> bool:
+        """Claim one batch and start its workflow under the batch's id: a second start of the same id does nothing."""
+        with self._lock:
+            if len(self._running[stage.name]) >= IN_FLIGHT:
+                return False
+        with self._database.read() as connection:
+            if not claims.waiting(connection, stage, _now()):
+                return False
+        with self._database.write() as connection:
+            batch = claims.claim(connection, stage, _now())
+        if batch is None:
+            return False
+        self._begins(stage, batch)
+        with SetWorkflowID(batch):
+            DBOS.start_workflow(self._workflows[stage.name], batch)
+        return True
+
+    def _pause(self) -> float:
+        with self._database.read() as connection:
+            due = [claims.next_due(connection, stage) for stage in self._stages.values()]
+        soonest = min((moment for moment in due if moment), default=None)
+        return IDLE if soonest is None else max(0.05, min(IDLE, (soonest - _now()).total_seconds()))
+
+    # Mending
+
+    def _mend(self) -> None:
+        """Free the rows of batches whose workflow ended or never began: a crash fell between two commits."""
+        now = _now()
+        if now - self._mended < MEND_EVERY:
+            return
+        self._mended = now
+        for stage in self._stages.values():
+            with self._database.read() as connection:
+                held = claims.batches(connection, stage)
+            for batch in set(held) - _unfinished(held):
+                with self._database.write() as connection:
+                    claims.let_go(connection, stage, batch, now)
+        self._forget(now)
+
+    def _forget(self, now: datetime) -> None:
+        """The engine keeps ended workflows for ever; their rows tell the same."""
+        ended = DBOS.list_workflows(
+            status=ENDED, end_time=(now - KEEP_ENDED).isoformat(), limit=FORGOTTEN, load_input=False, load_output=False
+        )
+        if ended:
+            DBOS.delete_workflows([status.workflow_id for status in ended])
+
+    # Chores
+
+    def _for_ever(self, chore: Chore) -> None:
+        pause = 1.0
+        while not self._stopping.is_set():
+            try:
+                chore()
+                pause = 1.0
+            except IntegrityError as error:
+                log.critical("%s %s", error.what, error.remedy)
+                pause = 300.0
+            except Failure as error:
+                log.warning("%s", error.what)
+                pause = min(60.0, pause * 2)
+            self._stopping.wait(pause if pause > 1.0 else 0)
+            ring(self._ring)
+
+
+def _unfinished(batches: Sequence[BatchId]) -> set[str]:
+    """Those batches whose workflow runs or will run."""
+    if not batches:
+        return set()
+    found = DBOS.list_workflows(workflow_ids=list(batches), status=UNFINISHED, load_input=False, load_output=False)
+    return {status.workflow_id for status in found}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
