@@ -1,0 +1,152 @@
+"""SignedData of RFC 5652 with one signer and SHA-256: seals, timestamp tokens and checkpoints are all made here.
+
+The signed attributes are those of CAdES-B (ETSI EN 319 122-1): content type,
+message digest, signing-certificate-v2 (RFC 5035), and the algorithm protection
+of RFC 6211. The signing time is left out: a seal has it in its PDF dictionary
+(ETSI EN 319 142-1 section 6.3), a token in its genTime, a checkpoint in its statement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from asn1crypto import algos, cms, core, parser, x509  # type: ignore[import-untyped]
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+from printerd.errors import ConfigurationError
+from printerd.model import Digest
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A private key, its certificate, and the certificates that lead to its root. The key object is loaded once."""
+
+    key: PrivateKey
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def fingerprint(self) -> Digest:
+        return fingerprint(self.certificate)
+
+
+def fingerprint(certificate: x509.Certificate) -> Digest:
+    """The SHA-256 of a certificate's DER, as ``openssl x509 -fingerprint -sha256`` shows it without colons."""
+    return Digest(hashlib.sha256(certificate.dump()).hexdigest())
+
+
+def sign(
+    pair: KeyPair,
+    content_type: str,
+    digest: bytes,
+    *,
+    content: bytes | None = None,
+    timestamp: Callable[[bytes], bytes] | None = None,
+    certificates: bool = True,
+) -> bytes:
+    """The DER of a SignedData over content whose SHA-256 is ``digest``.
+
+    ``content`` is enclosed when given, detached else. ``timestamp`` gets the
+    signature's bytes and gives the token for them (RFC 3161 appendix A).
+    """
+    attributes = _attributes(pair, content_type, digest)
+    # RFC 5652 section 5.4: they are signed as the SET that they are, and sent under the tag [0].
+    signature = _raw(pair.key, _set(*attributes))
+    signer = _sequence(
+        _VERSION_1,
+        _issuer_and_serial(pair.certificate),
+        _SHA256,
+        _tagged(0, *attributes),
+        _algorithm(pair.key),
+        core.OctetString(signature).dump(),
+        b"" if timestamp is None else _tagged(1, _attribute("signature_time_stamp_token", timestamp(signature))),
+    )
+    chain = sorted(certificate.dump() for certificate in (pair.certificate, *pair.chain))
+    enclosed = b"" if content is None else _tagged(0, core.OctetString(content).dump())
+    signed_data = _sequence(
+        # RFC 5652 section 5.1: version 3 as soon as the content is not id-data.
+        _VERSION_1 if content_type == "data" else _VERSION_3,
+        _set(_SHA256),
+        _sequence(cms.ContentType(content_type).dump(), enclosed),
+        _tagged(0, *chain) if certificates else b"",
+        _set(signer),
+    )
+    return _sequence(cms.ContentType("signed_data").dump(), _tagged(0, signed_data))
+
+
+def _attributes(pair: KeyPair, content_type: str, digest: bytes) -> list[bytes]:
+    """In the order of a DER set: by their encodings (X.690 section 11.6)."""
+    protection = _sequence(_SHA256, b"\xa1" + _algorithm(pair.key)[1:])  # [1] IMPLICIT (RFC 6211 section 2)
+    return sorted(
+        (
+            _attribute("content_type", cms.ContentType(content_type).dump()),
+            _attribute("message_digest", core.OctetString(digest).dump()),
+            _attribute("signing_certificate_v2", _signing_certificate(pair.certificate)),
+            _attribute("cms_algorithm_protection", protection),
+        )
+    )
+
+
+def _attribute(name: str, value: bytes) -> bytes:
+    return _sequence(cms.CMSAttributeType(name).dump(), _set(value))
+
+
+def _signing_certificate(certificate: x509.Certificate) -> bytes:
+    """SigningCertificateV2 with one ESSCertIDv2. Its hash algorithm is left out: SHA-256 is the default (RFC 5035)."""
+    issuer = _sequence(_tagged(4, certificate.issuer.dump()))
+    serial = core.Integer(certificate.serial_number).dump()
+    identifier = _sequence(core.OctetString(certificate.sha256).dump(), _sequence(issuer, serial))
+    return _sequence(_sequence(identifier))
+
+
+def _issuer_and_serial(certificate: x509.Certificate) -> bytes:
+    return _sequence(certificate.issuer.dump(), core.Integer(certificate.serial_number).dump())
+
+
+def _algorithm(key: PrivateKey) -> bytes:
+    name = "sha256_rsa" if isinstance(key, rsa.RSAPrivateKey) else "sha256_ecdsa"
+    return bytes(algos.SignedDigestAlgorithm({"algorithm": name}).dump())
+
+
+def _raw(key: PrivateKey, data: bytes) -> bytes:
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+    return key.sign(data, ec.ECDSA(hashes.SHA256()))
+
+
+# Constructed DER is written from parts that are DER already: asn1crypto's own trees, nested this deep, take seconds.
+
+
+def _sequence(*parts: bytes) -> bytes:
+    return bytes(parser.emit(0, 1, 16, b"".join(parts)))
+
+
+def _set(*parts: bytes) -> bytes:
+    return bytes(parser.emit(0, 1, 17, b"".join(parts)))
+
+
+def _tagged(number: int, *parts: bytes) -> bytes:
+    return bytes(parser.emit(2, 1, number, b"".join(parts)))
+
+
+_SHA256 = bytes(algos.DigestAlgorithm({"algorithm": "sha256"}).dump())
+_VERSION_1 = bytes(core.Integer(1).dump())
+_VERSION_3 = bytes(core.Integer(3).dump())
+
+
+def usable(key: object, where: str) -> PrivateKey:
+    """The key, when it is of a kind that PDF readers know. ``ConfigurationError`` else."""
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
+        return key
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key
+    raise ConfigurationError(
+        "The key is neither RSA of 2048 bits or more nor an elliptic curve.",
+        where=where,
+        remedy="Use an RSA-3072 key: PDF readers do not know others.",
+    )

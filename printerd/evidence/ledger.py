@@ -1,0 +1,107 @@
+"""The ledger: a row for each thing that must stay provable, appended in the transaction that does the thing.
+
+An entry is a leaf (the canonical bytes of its columns), the digest of a salted
+record that is kept aside and may be erased, and a link to the entry before.
+Indexes are dense from 0, as leaves are counted in RFC 6962. The entry before
+the first is 64 zeros. Only :meth:`printerd.storage.database.Database.write`
+gives a connection to append with: it lets in one writer at a time.
+
+Time never runs backwards here: while a clock that was set back catches up,
+entries bear the time of the entry before them. What a ledger proves is order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from printerd.evidence import canonical, merkle
+from printerd.model import Checkpoint, Digest, LedgerEntry
+from printerd.storage.schema import checkpoints, ledger, ledger_records
+
+FIRST = Digest("0" * 64)
+"""What stands as ``previous`` in entry 0."""
+
+
+def append(connection: sa.Connection, kind: str, subject: str, body: Mapping[str, Any], now: datetime) -> LedgerEntry:
+    """Add an entry. ``subject`` is an id, never a name or an address: those stand only in ``body``."""
+    # "index" is a method of every row: the column needs another name.
+    place = ledger.c.index.label("place")
+    newest = sa.select(place, ledger.c.recorded_at, ledger.c.digest).order_by(place.desc()).limit(1)
+    last = connection.execute(newest).one_or_none()
+    index = 0 if last is None else last.place + 1
+    recorded_at = now if last is None else max(now, last.recorded_at)
+    previous = FIRST if last is None else Digest(last.digest)
+    salt, text = secrets.token_bytes(32), canonical.encode(body)
+    entry = link(index, recorded_at, kind, subject, record_digest(salt, text), previous)
+    connection.execute(
+        ledger.insert().values(
+            index=entry.index,
+            recorded_at=entry.recorded_at,
+            kind=entry.kind,
+            subject=entry.subject,
+            record=entry.record,
+            leaf=entry.leaf,
+            previous=entry.previous,
+            digest=entry.digest,
+        )
+    )
+    connection.execute(ledger_records.insert().values(index=index, salt=salt.hex(), body=text.decode()))
+    return entry
+
+
+def link(index: int, recorded_at: datetime, kind: str, subject: str, record: Digest, previous: Digest) -> LedgerEntry:
+    """An entry with its two hashes: the RFC 6962 leaf, and SHA-256(previous ‖ leaf)."""
+    leaf = merkle.leaf_hash(canonical.leaf(index, recorded_at, kind, subject, record))
+    digest = hashlib.sha256(bytes.fromhex(previous) + leaf).hexdigest()
+    return LedgerEntry(index, recorded_at, kind, subject, record, Digest(leaf.hex()), previous, Digest(digest))
+
+
+def record_digest(salt: bytes, body: bytes) -> Digest:
+    """SHA-256(salt ‖ body): without the salt nobody can guess a body from its digest."""
+    return Digest(hashlib.sha256(salt + body).hexdigest())
+
+
+def head(connection: sa.Connection) -> tuple[int, Digest]:
+    """The number of entries and the RFC 6962 root over all of them."""
+    tree = merkle.Tree()
+    for leaf in _leaves(connection):
+        tree.append(bytes.fromhex(leaf))
+    return tree.size, Digest(tree.root().hex())
+
+
+def _leaves(connection: sa.Connection) -> Iterator[str]:
+    rows = connection.execution_options(yield_per=1000).execute(sa.select(ledger.c.leaf).order_by(ledger.c.index))
+    yield from rows.scalars()
+
+
+def latest(connection: sa.Connection) -> Checkpoint | None:
+    """The checkpoint over the most entries."""
+    row = connection.execute(sa.select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
+    return None if row is None else Checkpoint(row.size, Digest(row.root), row.recorded_at)
+
+
+def save_checkpoint(
+    connection: sa.Connection,
+    size: int,
+    root: Digest,
+    recorded_at: datetime,
+    signature: bytes,
+    timestamp: bytes | None,
+) -> None:
+    """Keep a signed checkpoint (DER of a detached CMS and of a TimeStampResp over its statement).
+
+    Saving a checkpoint of a size that is there already changes nothing: the step that made it may run twice.
+    """
+    taken = connection.execute(sa.select(checkpoints.c.size).where(checkpoints.c.size == size)).one_or_none()
+    if taken is None:
+        connection.execute(
+            checkpoints.insert().values(
+                size=size, root=root, recorded_at=recorded_at, signature=signature, timestamp=timestamp
+            )
+        )

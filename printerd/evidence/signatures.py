@@ -1,0 +1,237 @@
+"""What signatures and timestamps say, and whether that is true. No keys, no storage, no network.
+
+Whether their makers are trusted is another question, which
+:mod:`printerd.evidence.verify` answers; here bytes are compared with bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from asn1crypto import cms, core, tsp, x509  # type: ignore[import-untyped]
+from pyhanko.pdf_utils.generic import DictionaryObject
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.fields import enumerate_sig_fields
+from pyhanko.sign.general import extract_certificate_info, extract_signer_info
+from pyhanko.sign.validation.generic_cms import validate_sig_integrity
+from pyhanko.sign.validation.pdf_embedded import extract_contents
+
+from printerd.errors import DocumentError, IntegrityError
+from printerd.model import Timestamp
+
+LOCAL_POLICY = "2.25.120842581921672289339243893207355004462"
+"""The policy of our own authorities, an OID made from a UUID (ITU-T X.667): order, not time."""
+LOCAL_PHRASE = {
+    "en": "local authority: order, not time",
+    "fr": "autorité locale : l’ordre, pas l’heure",
+}
+"""What everything that shows a local timestamp says beside it, by language."""
+
+CHUNK = 1 << 20
+HASHES = ("sha256", "sha384", "sha512")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A timestamp that agrees with itself and with the bytes it was made for."""
+
+    timestamp: Timestamp
+    certificate: x509.Certificate
+    others: tuple[x509.Certificate, ...] = ()
+    nonce: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature of a PDF. ``covered`` is the length in bytes of the revision that it covers.
+
+    ``faults`` are sentences; without any, the signature and its timestamp hold.
+    """
+
+    field: str
+    covered: int
+    whole: bool
+    certificate: x509.Certificate | None = None
+    others: tuple[x509.Certificate, ...] = ()
+    token: Token | None = None
+    faults: tuple[str, ...] = ()
+
+
+def reader(file: BinaryIO) -> PdfFileReader:
+    """A PDF as pyHanko reads it. ``DocumentError`` when it is encrypted or broken."""
+    try:
+        # Not strict: hybrid cross-references and the small faults of many an ERP's PDF are no reason to refuse it.
+        pdf = PdfFileReader(file, strict=False)
+        if not pdf.encrypted:
+            pdf.root["/Pages"]
+            return pdf
+    except Exception as error:  # what a parser raises on hostile bytes cannot be listed
+        raise DocumentError(
+            "The PDF cannot be read.", where=str(error)[:200], remedy="Print the document again."
+        ) from error
+    raise DocumentError(
+        "The PDF is encrypted.", code="encrypted", remedy="Print the document again without a password."
+    )
+
+
+def of_pdf(file: BinaryIO) -> tuple[Signature, ...]:
+    """Every signature of a PDF, in the order in which they were made. ``DocumentError`` when it cannot be read."""
+    pdf = reader(file)
+    try:
+        fields = [
+            (name, field.get_object()["/V"].get_object())
+            for name, _, field in enumerate_sig_fields(pdf, filled_status=True)
+        ]
+    except Exception as error:  # as above
+        raise DocumentError("The PDF's signatures cannot be read.", where=str(error)[:200]) from error
+    return tuple(sorted((_signature(file, name, value) for name, value in fields), key=lambda found: found.covered))
+
+
+def _signature(file: BinaryIO, name: str, value: DictionaryObject) -> Signature:
+    size = file.seek(0, os.SEEK_END)
+    covered = 0
+    try:
+        ranges = [int(number) for number in value["/ByteRange"]]
+        covered = ranges[2] + ranges[3]
+        der = _contents(file, ranges, extract_contents(value))
+        signed = _signed_data(der)
+        certificate, others = _check(signed, "data", _range_digest(file, ranges, _algorithm(signed)))
+        token = _signature_token(signed)
+    except IntegrityError as error:
+        return Signature(name, covered, covered == size, faults=(error.what,))
+    except Exception as error:  # as above
+        return Signature(name, covered, covered == size, faults=(f"The signature cannot be read ({error}).",))
+    return Signature(name, covered, covered == size, certificate, others, token)
+
+
+def _contents(file: BinaryIO, ranges: list[int], raw: bytes) -> bytes:
+    """The CMS object. The gap of the byte range must be exactly the string that holds it, padded with zeros."""
+    start, length, resume, _ = ranges
+    der = core.load(raw).dump() if raw else b""
+    file.seek(length)
+    gap = file.read(max(resume - length, 0)) if start == 0 else b""
+    digits = der.hex().encode().ljust(max(len(gap) - 2, 0), b"0")
+    if gap not in (b"<" + digits + b">", b"<" + digits.upper() + b">"):
+        raise IntegrityError("The bytes that the signature leaves out are not just the signature.")
+    return der
+
+
+def _range_digest(file: BinaryIO, ranges: list[int], algorithm: str) -> bytes:
+    state = hashlib.new(algorithm)
+    for start, length in (ranges[:2], ranges[2:]):
+        file.seek(start)
+        while length and (chunk := file.read(min(length, CHUNK))):
+            state.update(chunk)
+            length -= len(chunk)
+        if length:
+            raise IntegrityError("The file ends before the bytes that were signed do.")
+    return state.digest()
+
+
+def token(der: bytes, data: bytes) -> Token:
+    """The timestamp token for ``data``. ``IntegrityError`` when it was made for other bytes or does not hold."""
+    try:
+        signed = _signed_data(der)
+        enclosed = signed["encap_content_info"]["content"]
+        info = enclosed.parsed
+        imprint = info["message_imprint"]
+        if imprint["hashed_message"].native != _hash(imprint["hash_algorithm"]["algorithm"].native, data):
+            raise IntegrityError("The timestamp was made for other bytes.")
+        digest = _hash(_algorithm(signed), bytes(enclosed))
+        certificate, others = _check(signed, "tst_info", digest)
+        _only_timestamps(certificate)
+        stamp = Timestamp(
+            info["gen_time"].native,
+            f"{info['serial_number'].native:x}",
+            common_name(certificate),
+            info["policy"].native == LOCAL_POLICY,
+        )
+    except IntegrityError:
+        raise
+    except Exception as error:  # as above
+        raise IntegrityError(f"The timestamp cannot be read ({error}).") from error
+    return Token(stamp, certificate, others, info["nonce"].native)
+
+
+def response(der: bytes, data: bytes) -> Token:
+    """The token in a TimeStampResp (RFC 3161 2.4.2) for ``data``; ``IntegrityError`` as :func:`token`."""
+    try:
+        answer = tsp.TimeStampResp.load(der, strict=True)
+        if answer["status"]["status"].native not in ("granted", "granted_with_mods"):
+            raise IntegrityError("The timestamp was refused by its authority.")
+        content = answer["time_stamp_token"].dump()
+    except IntegrityError:
+        raise
+    except Exception as error:  # as above
+        raise IntegrityError(f"The timestamp cannot be read ({error}).") from error
+    return token(content, data)
+
+
+def detached(der: bytes, data: bytes) -> x509.Certificate:
+    """Who signed ``data`` with a detached CMS signature. ``IntegrityError`` when it does not hold."""
+    try:
+        signed = _signed_data(der)
+        return _check(signed, "data", _hash(_algorithm(signed), data))[0]
+    except IntegrityError:
+        raise
+    except Exception as error:  # as above
+        raise IntegrityError(f"The signature cannot be read ({error}).") from error
+
+
+def _signed_data(der: bytes) -> cms.SignedData:
+    content = cms.ContentInfo.load(der, strict=True)
+    signed = content["content"]
+    if content["content_type"].native != "signed_data" or len(signed["signer_infos"]) != 1:
+        raise IntegrityError("The signature is not one SignedData with one signer.")
+    return signed
+
+
+def _algorithm(signed: cms.SignedData) -> str:
+    algorithm = str(signed["signer_infos"][0]["digest_algorithm"]["algorithm"].native)
+    if algorithm not in HASHES:
+        raise IntegrityError(f"The signature rests on {algorithm}, which proves nothing any more.")
+    return algorithm
+
+
+def _check(
+    signed: cms.SignedData, content_type: str, digest: bytes
+) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
+    """The signer's certificate and the others, once the signature holds over ``digest``."""
+    signer = extract_signer_info(signed)
+    found = extract_certificate_info(signed)
+    intact, valid = validate_sig_integrity(signer, found.signer_cert, content_type, digest)
+    if not intact:
+        raise IntegrityError("The signed bytes have been changed.")
+    if not valid:
+        raise IntegrityError("The signature does not match its certificate.")
+    return found.signer_cert, tuple(found.other_certs)
+
+
+def _signature_token(signed: cms.SignedData) -> Token | None:
+    signer = signed["signer_infos"][0]
+    attributes = signer["unsigned_attrs"]
+    for attribute in attributes if isinstance(attributes, cms.CMSAttributes) else ():
+        if attribute["type"].native == "signature_time_stamp_token":
+            return token(attribute["values"][0].dump(), signer["signature"].native)
+    return None
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """What people call a certificate's owner."""
+    return str(certificate.subject.native.get("common_name") or certificate.subject.human_friendly)
+
+
+def _only_timestamps(certificate: x509.Certificate) -> None:
+    """RFC 3161 2.3: one purpose, and it is critical."""
+    uses = certificate.extended_key_usage_value
+    if uses is None or uses.native != ["time_stamping"] or "extended_key_usage" not in certificate.critical_extensions:
+        raise IntegrityError("The timestamp's certificate is not one for timestamps alone.")
+
+
+def _hash(algorithm: str, data: bytes) -> bytes:
+    if algorithm not in HASHES:
+        raise IntegrityError(f"The timestamp rests on {algorithm}, which proves nothing any more.")
+    return hashlib.new(algorithm, data).digest()

@@ -1,0 +1,193 @@
+"""Timestamps of RFC 3161: a client for authorities by URL, and the built-in authority behind ``local:``.
+
+An authority is a function from the bytes of a TimeStampReq to those of a
+TimeStampResp; the client asks, and believes only what it has checked itself.
+The built-in one says in its policy, its name and everywhere it is shown that
+it proves an order of events, not their time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from asn1crypto import parser, tsp  # type: ignore[import-untyped]
+
+from printerd.errors import ConfigurationError, IntegrityError, TransientError
+from printerd.evidence import keys, signatures
+from printerd.evidence.cms import KeyPair, sign
+
+Authority = Callable[[bytes], bytes]
+"""TimeStampReq in, TimeStampResp out, both DER. ``TransientError`` when no answer is to be had."""
+
+LOCAL = "local:"
+TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+ANSWER_LIMIT = 1 << 18
+"""Bytes: a token with a whole chain of certificates is a tenth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A checked timestamp: the authority's answer, its token, and what it says."""
+
+    response: bytes
+    content: bytes
+    token: signatures.Token
+
+
+class Stamper:
+    """The client of one authority. Each call of :meth:`stamp` is one call of the authority."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+
+    def stamp(self, data: bytes) -> Stamp:
+        """A timestamp for ``data``. ``TransientError`` when the authority is away, refuses, or answers nonsense."""
+        request = _request(hashlib.sha256(data).digest())
+        answer = self._authority(request.dump())
+        try:
+            response = tsp.TimeStampResp.load(answer, strict=True)
+            _granted(response)
+            content = response["time_stamp_token"].dump()
+            token = signatures.token(content, data)
+            if token.nonce != request["nonce"].native:
+                raise IntegrityError("The answer belongs to another request.")
+        except (IntegrityError, ValueError, TypeError, KeyError) as error:
+            raise TransientError(
+                f"The timestamp authority's answer is not valid: {error}",
+                remedy="It is asked again; if it goes on, set timestamp.url to another authority.",
+            ) from error
+        return Stamp(answer, content, token)
+
+
+def connect(url: str, folder: Path, firm: str) -> Stamper:
+    """The client for ``timestamp.url``: ``local:``, ``http://...`` or ``https://...``. ``ConfigurationError`` else."""
+    if url == LOCAL:
+        return Stamper(LocalAuthority(keys.authority(folder, firm)))
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL("")
+    if address.scheme not in ("http", "https") or not address.host or address.userinfo:
+        raise ConfigurationError(
+            "timestamp.url is not the address of a timestamp authority.",
+            where=url.split("@")[-1],
+            remedy="Give http://... or https://... without a password, or local: for the built-in authority.",
+        )
+    return Stamper(HttpAuthority(address))
+
+
+def _request(digest: bytes) -> tsp.TimeStampReq:
+    return tsp.TimeStampReq(
+        {
+            "version": "v1",
+            "message_imprint": {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": digest},
+            "nonce": secrets.randbits(64),
+            "cert_req": True,
+        }
+    )
+
+
+def _granted(response: tsp.TimeStampResp) -> None:
+    status = response["status"]
+    if status["status"].native not in ("granted", "granted_with_mods"):
+        words = [*(status["status_string"].native or ()), *sorted(status["fail_info"].native or ())]
+        raise IntegrityError(f"refused ({', '.join(words) or status['status'].native})")
+
+
+class HttpAuthority:
+    """An authority over HTTP (RFC 3161 section 3.4). Redirects are refused: only the address of the settings counts."""
+
+    def __init__(self, address: httpx.URL) -> None:
+        self._address = address
+        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+
+    def __call__(self, request: bytes) -> bytes:
+        headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
+        try:
+            with self._client.stream("POST", self._address, content=request, headers=headers) as answer:
+                self._accept(answer)
+                return self._body(answer)
+        except httpx.HTTPError as error:
+            raise self._away(f"did not answer ({error or type(error).__name__})") from error
+
+    def _accept(self, answer: httpx.Response) -> None:
+        if answer.is_redirect:
+            raise self._away("sends us to another address, which is not followed")
+        media_type = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+        if answer.status_code != 200 or media_type != "application/timestamp-reply":
+            raise self._away(f"answered with HTTP {answer.status_code}, {media_type or 'no type'}")
+
+    def _body(self, answer: httpx.Response) -> bytes:
+        body = bytearray()
+        for piece in answer.iter_bytes():
+            body += piece
+            if len(body) > ANSWER_LIMIT:
+                raise self._away("answered with more than a timestamp")
+        return bytes(body)
+
+    def _away(self, what: str) -> TransientError:
+        return TransientError(
+            f"The timestamp authority {what}.",
+            where=str(self._address),
+            remedy="It is asked again; check timestamp.url and the way to it.",
+        )
+
+
+class LocalAuthority:
+    """RFC 3161 in this process. Its clock is this machine's: it proves order, not time."""
+
+    def __init__(self, pair: KeyPair) -> None:
+        self._pair = pair
+
+    def __call__(self, request: bytes) -> bytes:
+        try:
+            asked = tsp.TimeStampReq.load(request, strict=True)
+            failure = _failure(asked)
+        except (ValueError, TypeError, KeyError):
+            failure = "bad_data_format"
+        if failure:
+            return _answer({"status": "rejection", "fail_info": {failure}})
+        return _answer({"status": "granted"}, self._token(asked))
+
+    def _token(self, asked: tsp.TimeStampReq) -> bytes:
+        info = {
+            "version": "v1",
+            "policy": signatures.LOCAL_POLICY,
+            "message_imprint": asked["message_imprint"],
+            # 159 random bits: two are never alike, whoever else signs with this key (RFC 3161 allows 160).
+            "serial_number": secrets.randbits(158) | 1 << 158,
+            "gen_time": datetime.now(UTC),
+        }
+        if asked["nonce"].native is not None:
+            info["nonce"] = asked["nonce"].native
+        content = tsp.TSTInfo(info).dump()
+        digest = hashlib.sha256(content).digest()
+        return sign(self._pair, "tst_info", digest, content=content, certificates=asked["cert_req"].native)
+
+
+def _answer(status: dict[str, object], token: bytes = b"") -> bytes:
+    """A TimeStampResp; a refusal has no token (RFC 3161 section 2.4.2)."""
+    return bytes(parser.emit(0, 1, 16, tsp.PKIStatusInfo(status).dump() + token))
+
+
+def _failure(asked: tsp.TimeStampReq) -> str:
+    """Why a request is refused: a PKIFailureInfo of RFC 3161 2.4.2, or nothing."""
+    imprint = asked["message_imprint"]
+    algorithm = imprint["hash_algorithm"]["algorithm"].native
+    if asked["version"].native != "v1":
+        return "bad_request"
+    if algorithm not in signatures.HASHES:
+        return "bad_alg"
+    if len(imprint["hashed_message"].native) != hashlib.new(algorithm).digest_size:
+        return "bad_data_format"
+    if asked["req_policy"].native not in (None, signatures.LOCAL_POLICY):
+        return "unaccepted_policy"
+    if asked["extensions"].native is not None:
+        return "unaccepted_extensions"
+    return ""
