@@ -44,25 +44,22 @@ REASONS: Mapping[str, Wording] = {
     "no-text": Wording(
         (
             "La page ne contient aucun texte, seulement une image.",
-            f"Imprimez la facture depuis l’ERP, ou saisissez les champs ({CORRECT}) puis : {RELEASE}",
+            f"Imprimez la facture depuis l’ERP, ou saisissez ses champs : {CORRECT}",
         ),
         (
             "The page holds no text, only a picture.",
-            f"Print the invoice from the ERP, or enter its fields ({CORRECT}), then: {RELEASE}",
+            f"Print the invoice from the ERP, or enter its fields: {CORRECT}",
         ),
-        acceptable=True,
     ),
     "unknown-layout": Wording(
         (
             "Aucun modèle ne reconnaît cette mise en page.",
-            f"Ajoutez un modèle au dossier templates, puis : {RETRY}. Ou saisissez les champs ({CORRECT})"
-            f" et acceptez-les : {RELEASE}",
+            f"Ajoutez un modèle au dossier templates, puis : {RETRY}. Ou saisissez les champs : {CORRECT}",
         ),
         (
             "No template knows this layout.",
-            f"Add a template to the templates folder, then: {RETRY}. Or enter the fields ({CORRECT}), then: {RELEASE}",
+            f"Add a template to the templates folder, then: {RETRY}. Or enter the fields: {CORRECT}",
         ),
-        acceptable=True,
     ),
     "field-missing": Wording(
         ("Champ introuvable : {label}.", f"Lisez-le sur la page et saisissez-le : {CORRECT}"),
@@ -147,6 +144,58 @@ REASONS: Mapping[str, Wording] = {
             "Customer {code} takes mail but has no address.",
             f"Add a contact: {IMPORT.format(name='FILE')}",
         ),
+    ),
+    "internal": Wording(
+        (
+            "Une erreur du programme a interrompu ce travail ; elle est notée dans le journal.",
+            f"Relancez : {RETRY}. Si cela recommence, envoyez le journal au support.",
+        ),
+        (
+            "A fault of the program stopped this job; it is noted in the log.",
+            f"Try again: {RETRY}. If it comes back, send the log to support.",
+        ),
+    ),
+    "empty": Wording(
+        ("Le document est vide.", "Réimprimez-le depuis l’ERP."),
+        ("The document is empty.", "Print it again from the ERP."),
+    ),
+    "encrypted": Wording(
+        ("Le document est protégé par un mot de passe.", "Imprimez-le sans mot de passe."),
+        ("The document is protected by a password.", "Print it without a password."),
+    ),
+    "truncated": Wording(
+        ("Le document est incomplet : sa fin manque.", "Réimprimez-le depuis l’ERP."),
+        ("The document is cut short: its end is missing.", "Print it again from the ERP."),
+    ),
+    "unreadable": Wording(
+        (
+            "Le document est endommagé et ne peut pas être lu.",
+            "Réimprimez-le ; si cela recommence, vérifiez l’export PDF de l’ERP.",
+        ),
+        (
+            "The document is damaged and cannot be read.",
+            "Print it again; if it comes back, look at the PDF export of the ERP.",
+        ),
+    ),
+    "not-pdf": Wording(
+        ("Le document n’est pas un PDF.", "Choisissez PDF comme format de sortie dans l’ERP."),
+        ("The document is not a PDF.", "Choose PDF as the output format of the ERP."),
+    ),
+    "not-postscript": Wording(
+        ("Le document n’est pas du PostScript.", "Choisissez PDF comme format de sortie dans l’ERP."),
+        ("The document is not PostScript.", "Choose PDF as the output format of the ERP."),
+    ),
+    "not-text": Wording(
+        ("Le document n’est pas du texte.", "Choisissez PDF comme format de sortie dans l’ERP."),
+        ("The document is not text.", "Choose PDF as the output format of the ERP."),
+    ),
+    "unknown-format": Wording(
+        ("Ce format de document n’est pas accepté.", "Imprimez en PDF, en PostScript ou en texte."),
+        ("This document format is not taken.", "Print as PDF, PostScript or text."),
+    ),
+    "too-many-pages": Wording(
+        ("Le document a trop de pages.", "Imprimez-le en plusieurs travaux."),
+        ("The document has too many pages.", "Print it in several jobs."),
     ),
     "reader-died": Wording(
         (

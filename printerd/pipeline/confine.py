@@ -64,9 +64,9 @@ def confine(limits: Limits | None, folder: Path) -> None:
     if limits is not None:
         _leave_network()
         _leave_files(folder)
-        _set(resource.RLIMIT_AS, limits.address_space)
-        _set(resource.RLIMIT_FSIZE, limits.file_size)
-        _set(resource.RLIMIT_NOFILE, limits.open_files)
+        lower(resource.RLIMIT_AS, limits.address_space)
+        lower(resource.RLIMIT_FSIZE, limits.file_size)
+        lower(resource.RLIMIT_NOFILE, limits.open_files)
     die_with_parent()  # last: a change of credentials (unshare) clears it, prctl(2)
 
 
@@ -82,7 +82,7 @@ def grant_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
-def _set(which: int, value: int) -> None:
+def lower(which: int, value: int) -> None:
     """Lowers a limit, softly and hard; one that is lower already stays."""
     hard = resource.getrlimit(which)[1]
     lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)

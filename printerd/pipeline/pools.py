@@ -109,23 +109,24 @@ class Answer:
 class Pool:
     """``size`` children that run the tasks of ``start(**arguments)``. Threads may call at the same time.
 
-    ``start`` is a function of a module: children import that module once. ``arguments`` are JSON and reach the
-    children over their channel, never a command line. ``limits`` None is for children that need files and network.
-    ``folder`` holds the calls' private folders; two pools of the same ``start`` need two folders.
+    ``start`` is a function of a module, or its name ``module:function``, which spares us its imports; children import
+    that module once. ``arguments`` are JSON and reach the children over their channel, never a command line.
+    ``limits`` None is for children that need files and network. ``folder`` holds the calls' private folders; two pools
+    of the same ``start`` need two folders.
     """
 
     def __init__(
         self,
-        start: Callable[..., Handlers],
+        start: Callable[..., Handlers] | str,
         arguments: Mapping[str, Any],
         *,
         size: int,
         limits: Limits | None,
         folder: Path,
     ) -> None:
-        module, name = str(start.__module__), str(getattr(start, "__qualname__", ""))
-        self._server = _Server(f"{module}:{name}")
-        root = folder.absolute() / f"{module}.{name}"
+        name = start if isinstance(start, str) else f"{start.__module__}:{start.__qualname__}"
+        self._server = _Server(name)
+        root = folder.absolute() / name.replace(":", ".")
         shutil.rmtree(root, ignore_errors=True)  # what a killed predecessor left
         self._calls, self._kept = root / "calls", root / "kept"
         for place in (self._calls, self._kept):
