@@ -102,6 +102,9 @@ class Smtp(Section):
     sender: str = Field("invoices@localhost", description="From: of the mails.")
     bcc: str = Field("", description="A copy without the customer's link goes here.")
     per_minute: int = Field(30, gt=0, description="Messages a minute at most (Microsoft 365 allows 30).")
+    retry_first: float = Field(60, gt=0, description="Seconds until the first new attempt; each one doubles.")
+    retry_most: float = Field(21600, gt=0, description="Seconds between two attempts at most.")
+    give_up_after: float = Field(259200, gt=0, description="Seconds after which a message counts as failed.")
 
 
 class Rehearsal(Section):
@@ -126,6 +129,7 @@ class Settings(BaseSettings):
     )
 
     language: Literal["en", "fr"] = Field("en", description="Language of the print queue and of the console: en or fr.")
+    time_zone: str = Field("Europe/Paris", description="Local time of the receipts (IANA name).")
     database: str = Field("", description="SQLAlchemy URL; printerd.db in the state folder when empty.")
     listen: Listen = Listen()
     limits: Limits = Limits()

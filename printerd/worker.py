@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -34,13 +35,22 @@ MEND_EVERY = timedelta(minutes=1)
 KEEP_ENDED = timedelta(days=1)
 """How long an ended workflow stays readable; the rows tell the story after that."""
 
+LONGEST_PAUSE = 60.0
+SUSPICIOUS = 300.0
 FORGOTTEN = 500
 """Ended workflows that are deleted at a time."""
 UNFINISHED = ["PENDING", "ENQUEUED", "DELAYED"]
 ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 log = logging.getLogger(__name__)
-Chore = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """What is done for ever beside the stages, with ``pause`` seconds between two times."""
+
+    run: Callable[[], object]
+    pause: float
 
 
 class Worker:
@@ -182,18 +192,21 @@ class Worker:
     # Chores
 
     def _for_ever(self, chore: Chore) -> None:
-        pause = 1.0
-        while not self._stopping.is_set():
+        """A chore that fails is tried again more and more seldom; one that finds forged evidence waits five minutes."""
+        pause = chore.pause
+        while not self._stopping.wait(pause):
             try:
-                chore()
-                pause = 1.0
+                chore.run()
+                pause = chore.pause
             except IntegrityError as error:
                 log.critical("%s %s", error.what, error.remedy)
-                pause = 300.0
+                pause = SUSPICIOUS
             except Failure as error:
                 log.warning("%s", error.what)
-                pause = min(60.0, pause * 2)
-            self._stopping.wait(pause if pause > 1.0 else 0)
+                pause = min(LONGEST_PAUSE, max(1.0, pause * 2))
+            except Exception:
+                log.exception("a chore failed")
+                pause = LONGEST_PAUSE
             ring(self._ring)
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from printerd.errors import ConfigurationError, IntegrityError
-from printerd.model import Blob, Customer, DeliveryId, Digest, Event, InvoiceKind, Issuer, Money
+from printerd.model import Blob, Customer, DeliveryId, Digest, Event, InvoiceKind, Issuer, Mode, Money
 
 GENESIS = Digest("0" * 64)
 """The head before the first event."""
@@ -49,15 +49,16 @@ def delivery_facts(
     file_name: str,
     expires_at: datetime,
     head: tuple[int, Digest],
-    rehearsal_to: str = "",
+    mode: Mode,
+    rehearsal_to: str,
 ) -> dict[str, Any]:
     """The body of ``PUT /deliveries/{id}``. The same arguments give the same body: repeating it makes nothing new.
 
-    ``head`` is the ledger's size and RFC 6962 root; a ``rehearsal_to`` makes the delivery a rehearsal.
+    ``head`` is the ledger's size and RFC 6962 root. In rehearsal the mail goes to ``rehearsal_to`` alone.
     """
     return {
-        "mode": "rehearsal" if rehearsal_to else "live",
-        "rehearsal_to": rehearsal_to or None,
+        "mode": mode.value,
+        "rehearsal_to": rehearsal_to or None if mode is Mode.REHEARSAL else None,
         "language": customer.language,
         "issuer": {
             "name": issuer.party.name,

@@ -20,8 +20,12 @@ from printerd.storage.blobs import sync_folder
 
 def file_name(day: date, number: str, delivery: DeliveryId) -> str:
     """``2026-11-24_FA-2026-0042_7d444840.pdf``: sorts by day, and two invoices never share a name."""
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", number).strip("-")[:60] or "invoice"
-    return f"{day.isoformat()}_{readable}_{delivery[:8]}.pdf"
+    return f"{day.isoformat()}_{plain(number)}_{delivery[:8]}.pdf"
+
+
+def plain(number: str) -> str:
+    """An invoice number as it may stand in a file name: letters, digits and hyphens."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", number).strip("-")[:60] or "invoice"
 
 
 def put(tray: Path, pdf: BinaryIO, *, day: date, number: str, delivery: DeliveryId) -> Path:

@@ -67,6 +67,12 @@ def record_digest(salt: bytes, body: bytes) -> Digest:
     return Digest(hashlib.sha256(salt + body).hexdigest())
 
 
+def size(connection: sa.Connection) -> int:
+    """The number of entries, at no cost: indexes are dense from 0."""
+    last: int | None = connection.scalar(sa.select(sa.func.max(ledger.c.index)))
+    return 0 if last is None else last + 1
+
+
 def head(connection: sa.Connection) -> tuple[int, Digest]:
     """The number of entries and the RFC 6962 root over all of them."""
     tree = merkle.Tree()

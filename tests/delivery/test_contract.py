@@ -23,6 +23,7 @@ from printerd.model import (
     Digest,
     InvoiceKind,
     Issuer,
+    Mode,
     Money,
     Party,
     Route,
@@ -245,6 +246,8 @@ def facts(**changes: Any) -> dict[str, Any]:
         "file_name": "FA-1.pdf",
         "expires_at": datetime(2027, 2, 22, 9, tzinfo=UTC),
         "head": (7, Digest("cd" * 32)),
+        "mode": Mode.LIVE,
+        "rehearsal_to": "",
     }
     return contract.delivery_facts(**arguments | changes)
 
@@ -283,5 +286,5 @@ def test_the_facts_of_a_delivery_are_those_of_the_contract() -> None:
 
 def test_a_rehearsal_names_where_its_mail_goes() -> None:
     """The mode follows from the rehearsal's address; one cannot be had without the other."""
-    rehearsal = facts(rehearsal_to="it@firm.example")
+    rehearsal = facts(mode=Mode.REHEARSAL, rehearsal_to="it@firm.example")
     assert (rehearsal["mode"], rehearsal["rehearsal_to"]) == ("rehearsal", "it@firm.example")

@@ -1,0 +1,5 @@
+"""``python -m printerd``: the command line."""
+
+from printerd.cli import main
+
+main()

@@ -1,0 +1,355 @@
+"""From an archived invoice to the filed receipt: deliver, remind, collect, acknowledge, hand back.
+
+One rule: we open every connection. A delivery is a row before it is a call, an
+event of the edge is a claim until its chain, its delivery and the clock agree;
+every call may be repeated, for the edge makes nothing new of a repetition.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from printerd.delivery import collect, contract, paper, routes
+from printerd.delivery.edge import EdgeClient
+from printerd.errors import ConfigurationError, Failure, IntegrityError, TransientError
+from printerd.evidence import ledger, receipt
+from printerd.model import (
+    BatchId,
+    Blob,
+    DeliveryId,
+    DeliveryState,
+    Digest,
+    Event,
+    InvoiceKind,
+    Issuer,
+    Mode,
+    Money,
+    ReceiptState,
+    Route,
+)
+from printerd.storage import customers, instance, messages, schema
+from printerd.storage.blobs import Blobs
+from printerd.storage.claims import Stage, done, held, later
+from printerd.storage.database import Database
+from printerd.storage.schema import deliveries, dispatches, edges, events, invoices, receipts, rfc3339
+
+PDF = "application/pdf"
+
+log = logging.getLogger(__name__)
+
+
+class Sealers(Protocol):
+    """The part of a pool of sealers that this room needs; its answer is left like a context."""
+
+    def call(self, task: str, values: Mapping[str, Any], files: Sequence[Any] = ()) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivering:
+    """What the stages work with. ``expiry`` is how long a link works; ``zone`` is the receipts' time zone."""
+
+    database: Database
+    blobs: Blobs
+    edge: EdgeClient
+    sealers: Sealers
+    issuers: Sequence[Issuer]
+    language: str
+    out_tray: Path
+    rehearsal_to: str
+    zone: str
+    expiry: timedelta = timedelta(days=90)
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The work of this room, in the order in which an invoice comes through it."""
+        return (
+            Stage("deliver", deliveries, DeliveryState.DUE, 50, self.deliver),
+            Stage("remind", dispatches, DeliveryState.DUE, 50, self.remind),
+            Stage("acknowledge", receipts, ReceiptState.DUE, 50, self.acknowledge),
+            Stage("hand back", receipts, ReceiptState.FILED, 50, self.hand_back),
+        )
+
+    # Going out
+
+    def archived(self, connection: sa.Connection, invoice: sa.Row[Any], now: datetime) -> None:
+        """The delivery of a freshly archived invoice, in the transaction that archives it: facts are fixed here."""
+        customer = customers.find(connection, invoice.customer_code)
+        if customer is None:
+            raise ConfigurationError(
+                f"Customer {invoice.customer_code} left the list while invoice {invoice.number} was being sealed.",
+                remedy="Import the customer again: invoice-printer customers import FILE.csv",
+            )
+        decision = routes.decide(customer)
+        chosen = decision if isinstance(decision, routes.Decision) else routes.Decision(Route.PAPER, "no address")
+        mode = instance.mode(connection)
+        expires_at = now + self.expiry
+        facts = contract.delivery_facts(
+            issuer=next(issuer for issuer in self.issuers if issuer.key == invoice.issuer),
+            customer=customer,
+            number=invoice.number,
+            kind=InvoiceKind(invoice.kind),
+            issued_on=date.fromisoformat(invoice.issued_on),
+            due_on=date.fromisoformat(invoice.due_on) if invoice.due_on else None,
+            total=Money(Decimal(invoice.total), invoice.currency),
+            document=Blob(Digest(invoice.sealed), self.blobs.path(Digest(invoice.sealed)).stat().st_size, PDF),
+            pages=invoice.last_page - invoice.first_page + 1,
+            file_name=paper.plain(invoice.number) + ".pdf",
+            expires_at=expires_at,
+            head=_witness(connection),
+            mode=mode,
+            rehearsal_to=self.rehearsal_to,
+        )
+        row = {"id": str(uuid.uuid4()), "invoice": invoice.id, "route": chosen.route, "why": chosen.why}
+        times = {"expires_at": expires_at, "created_at": now}
+        state = {"state": DeliveryState.DUE, "mode": mode, "facts": facts}
+        connection.execute(deliveries.insert().values(row | times | state))
+
+    def deliver(self, batch: BatchId) -> None:
+        """Give each delivery to the edge, or lay it into the out-tray."""
+        ways: Mapping[str, Callable[[sa.Row[Any]], dict[str, Any]]] = {Route.MAIL: self._mail, Route.PAPER: self._paper}
+        self._one_by_one(0, batch, lambda row: ways[row.route](row), DeliveryState.SENT)
+
+    def _mail(self, delivery: sa.Row[Any]) -> dict[str, Any]:
+        facts = delivery.facts
+        if delivery.mode == Mode.REHEARSAL and not facts["rehearsal_to"]:
+            facts = self._addressed(delivery)
+        digest, size = Digest(facts["document"]["sha256"]), facts["document"]["size"]
+        with self.blobs.open(digest) as file:
+            self.edge.put_document(digest, file, size)
+        self.edge.put_delivery(DeliveryId(delivery.id), facts)
+        return {"sent_at": self.now()}
+
+    def _addressed(self, delivery: sa.Row[Any]) -> dict[str, Any]:
+        """A rehearsal whose address was not set when the invoice was archived gets the one that is set now."""
+        if not self.rehearsal_to:
+            raise ConfigurationError(
+                "The instance is in rehearsal and rehearsal.to is not set: its mail goes nowhere.",
+                remedy="Set rehearsal.to, or end the rehearsal: invoice-printer go-live",
+            )
+        facts = {**delivery.facts, "rehearsal_to": self.rehearsal_to}
+        with self.database.write() as connection:
+            connection.execute(deliveries.update().where(deliveries.c.id == delivery.id).values(facts=facts))
+        return facts
+
+    def _paper(self, delivery: sa.Row[Any]) -> dict[str, Any]:
+        """A rehearsal prints nothing that could be posted."""
+        if delivery.mode == Mode.REHEARSAL:
+            return {"paper": "", "sent_at": self.now()}
+        number, identity = delivery.facts["invoice"]["number"], DeliveryId(delivery.id)
+        with self.blobs.open(Digest(delivery.facts["document"]["sha256"])) as pdf:
+            path = paper.put(self.out_tray, pdf, day=delivery.created_at.date(), number=number, delivery=identity)
+        return {"paper": path.name, "sent_at": self.now()}
+
+    def remind(self, batch: BatchId) -> None:
+        """One more message, with a link of its own, for each dispatch that a person ordered."""
+
+        def call(row: sa.Row[Any]) -> dict[str, Any]:
+            self.edge.remind(DeliveryId(row.delivery), row.id, row.contact, row.reason)
+            return {}
+
+        self._one_by_one(1, batch, call, DeliveryState.SENT)
+
+    # Coming back
+
+    def collect(self, wait: int) -> int:
+        """Pull the events that are new, waiting up to ``wait`` seconds; events, cursor and receipts in one transaction.
+
+        Returns how many came. An :class:`IntegrityError` is written beside the cursor and raised: collecting stops.
+        """
+        name = self.edge.status().edge_id
+        with self.database.read() as connection:
+            cursor = connection.execute(sa.select(edges).where(edges.c.edge == name)).one_or_none()
+        after, head = (cursor.seq, Digest(cursor.head)) if cursor else (0, contract.GENESIS)
+        try:
+            found = self.edge.events(after, head, wait)
+        except IntegrityError as error:
+            with self.database.write() as connection:
+                self._move(connection, name, after, head, "\n".join(error.lines()))
+            raise
+        with self.database.write() as connection:
+            if found:
+                self._keep(connection, found)
+                self._move(connection, name, found[-1].seq, found[-1].digest, "")
+            self._make_due(connection, {event.delivery for event in found} | self._patient(connection))
+        return len(found)
+
+    def _keep(self, connection: sa.Connection, found: Iterable[Event]) -> None:
+        now = self.now()
+        connection.execute(events.insert(), [contract.wire(event) | {"collected_at": now} for event in found])
+
+    def _move(self, connection: sa.Connection, edge: str, seq: int, head: Digest, alert: str) -> None:
+        values = {"seq": seq, "head": head, "alert": alert}
+        if connection.execute(edges.update().where(edges.c.edge == edge).values(values)).rowcount == 0:
+            connection.execute(edges.insert().values(values, edge=edge))
+
+    def _patient(self, connection: sa.Connection) -> set[DeliveryId]:
+        """Deliveries with an act older than the hour and no receipt: their handover is known to be missing."""
+        until = rfc3339(self.now() - collect.PATIENCE)
+        query = sa.select(events.c.delivery).outerjoin(
+            receipts, sa.and_(receipts.c.delivery == events.c.delivery, receipts.c.contact == events.c.contact)
+        )
+        late = query.where(events.c.name == collect.ACT, events.c.time <= until, receipts.c.id.is_(None))
+        return {DeliveryId(one) for one in connection.scalars(late.distinct())}
+
+    def _make_due(self, connection: sa.Connection, touched: Iterable[DeliveryId]) -> None:
+        """The receipts that these deliveries' events make due, and the sentence of their jobs."""
+        ids = list(touched)
+        rows = connection.execute(
+            sa.select(deliveries, invoices.c.job).join(invoices).where(deliveries.c.id.in_(ids))
+        ).all()
+        if strangers := set(ids) - {row.id for row in rows}:
+            log.warning("events of deliveries that are not ours: %s", ", ".join(sorted(strangers)))
+        for row in rows:
+            self._judge(connection, row)
+        messages.refresh(connection, {row.job for row in rows}, self.language)
+
+    def _judge(self, connection: sa.Connection, delivery: sa.Row[Any]) -> None:
+        order = collect.ordered(DeliveryId(delivery.id), delivery.facts, delivery.created_at)
+        told = _events(connection, delivery.id)
+        receipted = set(connection.scalars(sa.select(receipts.c.contact).where(receipts.c.delivery == delivery.id)))
+        for due in collect.due_receipts(told, order, self.now(), receipted):
+            number = (connection.scalar(sa.select(sa.func.max(receipts.c.number))) or 0) + 1
+            connection.execute(
+                receipts.insert().values(
+                    id=str(uuid.uuid4()),
+                    number=number,
+                    delivery=delivery.id,
+                    contact=due.contact,
+                    state=ReceiptState.DUE,
+                    edge=due.acceptance.edge,
+                    acceptance=due.acceptance.seq,
+                    handover=due.handover.seq if due.handover else None,
+                    created_at=self.now(),
+                )
+            )
+
+    # Receipts
+
+    def acknowledge(self, batch: BatchId) -> None:
+        """Seal the receipts of a batch and file them: archive and ledger in one transaction each."""
+        stage = self.stages()[2]
+        with self.database.read() as connection:
+            rows = held(connection, stage, batch)
+        for row in rows:
+            self._attempt(stage, row, lambda row: self._receipt(stage, row))
+
+    def _receipt(self, stage: Stage, row: sa.Row[Any]) -> None:
+        with self.database.read() as connection:
+            facts = self._facts(connection, row)
+        with self.sealers.call("receipt", {"facts": facts, "reason": f"receipt {row.number}"}) as answer:
+            sealed = answer.values
+            pdf = self.blobs.put(answer.file(sealed["file"]).read_bytes(), PDF)
+        columns = {name: sealed[name] for name in ("certificate", "timestamp")}
+        with self.database.write() as connection:
+            sealed_at = datetime.fromisoformat(sealed["sealed_at"])
+            done(connection, stage, row, ReceiptState.FILED, pdf=pdf.digest, sealed_at=sealed_at, **columns)
+            body = {"delivery": row.delivery, "contact": row.contact, "number": row.number, "pdf": pdf.digest}
+            act = connection.scalar(
+                sa.select(events.c.digest).where(events.c.edge == row.edge, events.c.seq == row.acceptance)
+            )
+            ledger.append(connection, "receipt", row.id, body | {"event": act, "record": sealed["record"]}, self.now())
+
+    def _facts(self, connection: sa.Connection, row: sa.Row[Any]) -> Mapping[str, Any]:
+        """The record of a receipt, from the rows that are there."""
+        delivery = connection.execute(sa.select(deliveries).where(deliveries.c.id == row.delivery)).one()
+        told = _events(connection, row.delivery)
+        by_seq = {event.seq: event for event in told}
+        size, root = _witness(connection)
+        filed = sa.select(schema.ledger.c.index).where(
+            schema.ledger.c.subject == delivery.invoice, schema.ledger.c.kind == "invoice"
+        )
+        before = sa.select(receipts.c.pdf).where(receipts.c.number < row.number, receipts.c.pdf.is_not(None))
+        return receipt.facts(
+            id=row.id,
+            number=row.number,
+            delivery=delivery.facts,
+            events=told,
+            acceptance=by_seq[row.acceptance],
+            handover=by_seq[row.handover] if row.handover is not None else None,
+            previous=connection.scalar(before.order_by(receipts.c.number.desc()).limit(1)) or "",
+            ledger={"size": size, "root": root, "invoice": connection.scalar(filed)},
+            made_at=self.now(),
+            zone=self.zone,
+        )
+
+    def hand_back(self, batch: BatchId) -> None:
+        """Give the sealed receipts to the edge, for the customers to download."""
+
+        def call(row: sa.Row[Any]) -> dict[str, Any]:
+            path = self.blobs.path(Digest(row.pdf))
+            with path.open("rb") as file:
+                self.edge.put_receipt(DeliveryId(row.delivery), row.contact, file, path.stat().st_size)
+            return {}
+
+        self._one_by_one(3, batch, call, ReceiptState.PUSHED)
+
+    # One row at a time
+
+    def _one_by_one(
+        self, stage_index: int, batch: BatchId, work: Callable[[sa.Row[Any]], dict[str, Any]], state: str
+    ) -> None:
+        """``work`` on each row; it gives the columns with which the row moves on to ``state``."""
+        stage = self.stages()[stage_index]
+
+        def move(row: sa.Row[Any]) -> None:
+            values = work(row)
+            with self.database.write() as connection:
+                done(connection, stage, row, state, **values)
+
+        with self.database.read() as connection:
+            rows = held(connection, stage, batch)
+        for row in rows:
+            self._attempt(stage, row, move)
+        if stage.table is deliveries:
+            self._tell({row.invoice for row in rows})
+
+    def _tell(self, changed: Iterable[str]) -> None:
+        """Let the print queue say what became of these invoices' jobs."""
+        with self.database.write() as connection:
+            told = connection.scalars(sa.select(invoices.c.job).where(invoices.c.id.in_(list(changed))).distinct())
+            messages.refresh(connection, told.all(), self.language)
+
+    def _attempt(self, stage: Stage, row: sa.Row[Any], work: Callable[[sa.Row[Any]], None]) -> None:
+        """A row that fails is due again later, with the reason beside it; the others go on."""
+        try:
+            work(row)
+        except Exception as error:
+            if not isinstance(error, TransientError):
+                log.error("%s %s failed", stage.name, row.id, exc_info=error)
+            trouble = error.what if isinstance(error, Failure) else type(error).__name__
+            with self.database.write() as connection:
+                later(connection, stage, [row], self.now(), trouble)
+
+
+def _witness(connection: sa.Connection) -> tuple[int, Digest]:
+    """What a mail or a receipt bears witness to: the latest checkpoint or, before the first one, the ledger's head."""
+    checkpoint = ledger.latest(connection)
+    return (checkpoint.size, checkpoint.root) if checkpoint else ledger.head(connection)
+
+
+def _events(connection: sa.Connection, delivery: str) -> list[Event]:
+    """All that was collected of one delivery, in the order of the edge's chain."""
+    rows = connection.execute(sa.select(events).where(events.c.delivery == delivery).order_by(events.c.seq))
+    return [
+        Event(
+            edge=row.edge,
+            seq=row.seq,
+            name=row.name,
+            time=datetime.fromisoformat(row.time),
+            delivery=DeliveryId(row.delivery),
+            contact=row.contact,
+            data=row.data,
+            previous=Digest(row.previous),
+            digest=Digest(row.digest),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,347 @@
+"""From a received job to sealed invoices in the archive: read, check, seal.
+
+One rule: each function does one batch and may be called again with the same
+batch at any moment. Bytes are stored first, under their digest; then one
+transaction writes every row of the batch. A document harms only its own row.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from printerd import reasons
+from printerd.errors import ConfigurationError, DocumentError, TransientError
+from printerd.evidence import ledger
+from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
+from printerd.pipeline import check, issuing
+from printerd.pipeline.pools import Pool, PoolBroken
+from printerd.pipeline.readers import Readers
+from printerd.storage import customers, database, messages
+from printerd.storage.blobs import Blobs
+from printerd.storage.claims import Stage, done, held, later
+from printerd.storage.database import Database
+from printerd.storage.schema import invoices, jobs, rfc3339
+
+PDF = "application/pdf"
+READ_ATTEMPTS = 2
+"""A document that breaks its reader so often waits for a person."""
+ENDED = (InvoiceState.ARCHIVED, InvoiceState.REJECTED)
+"""What reading a job again does not touch."""
+IN_FORCE = (InvoiceState.WAITING, InvoiceState.CHECKING, InvoiceState.READY, InvoiceState.ARCHIVED)
+"""An invoice in one of these states is the first of its number; the same again is a reprint."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One invoice of a document as its reader found it, its PDF in the archive already."""
+
+    position: int
+    reading: Mapping[str, Any]
+    pdf: Digest
+    content: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What the stages work with. ``archived`` turns a fresh archive row into its delivery, in the same transaction."""
+
+    database: Database
+    blobs: Blobs
+    readers: Readers
+    sealers: Pool
+    issuers: Sequence[Issuer]
+    language: str
+    archived: Callable[[sa.Connection, sa.Row[Any], datetime], None]
+    reader_seconds: float = 60.0
+    threads: int = 2
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The work of this room, in the order in which documents come through it."""
+        return (
+            Stage("process", jobs, JobState.RECEIVED, 50, self.process, working=JobState.PROCESSING),
+            Stage("check", invoices, InvoiceState.CHECKING, 50, self.check),
+            Stage("seal", invoices, InvoiceState.READY, 50, self.seal),
+        )
+
+    # Reading
+
+    def process(self, batch: BatchId) -> None:
+        """Convert, split, parse and check the jobs of a batch."""
+        stage = self.stages()[0]
+        with self.database.read() as connection:
+            rows = held(connection, stage, batch)
+        outcomes = self._each(self._read, rows)
+        with self.database.write() as connection:
+            for row, outcome in zip(rows, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    self._unread(connection, stage, row, outcome)
+                else:
+                    self._filed(connection, stage, row, outcome)
+            messages.refresh(connection, [row.id for row in rows], self.language)
+
+    def _read(self, job: sa.Row[Any]) -> list[Piece]:
+        """The pieces of one document; the reader has nothing but the document."""
+        source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
+        with self.readers.pool().call("read", asked, [source], self.reader_seconds) as answer:
+            whole = Digest(job.original)
+            if name := answer.values["converted"]:
+                whole = self.blobs.put(answer.file(name).read_bytes(), PDF).digest
+            return [
+                self._piece(position, found, self._pdf(answer.file(found["pdf"]) if found["pdf"] else None, whole))
+                for position, found in enumerate(answer.values["invoices"])
+            ]
+
+    def _pdf(self, file: Any, whole: Digest) -> Digest:
+        return self.blobs.put(file.read_bytes(), PDF).digest if file else whole
+
+    def _piece(self, position: int, found: Mapping[str, Any], pdf: Digest) -> Piece:
+        """What makes two prints the same content is their text, for a print client rewrites the bytes."""
+        words = " ".join(str(found["text"]).split())
+        content = Digest(hashlib.sha256(words.encode()).hexdigest()) if words else pdf
+        return Piece(position, found, pdf, content)
+
+    def _filed(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], pieces: Iterable[Piece]) -> None:
+        now = self.now()
+        for piece in pieces:
+            self._file(connection, job, piece, now)
+        done(connection, stage, job, JobState.DONE, completed_at=now, reason=None)
+
+    def _file(self, connection: sa.Connection, job: sa.Row[Any], piece: Piece, now: datetime) -> None:
+        """The row of one piece; one that ended in an earlier reading of the job stays as it is."""
+        identity = str(uuid.uuid5(uuid.UUID(job.id), str(piece.position)))
+        before = connection.execute(sa.select(invoices).where(invoices.c.id == identity)).one_or_none()
+        if before is not None and before.state in ENDED:
+            return
+        kept = {"corrections": before.corrections, "accepted": before.accepted} if before else {}
+        connection.execute(invoices.delete().where(invoices.c.id == identity))
+        row = {
+            "id": identity,
+            "job": job.id,
+            "position": piece.position,
+            "first_page": piece.reading["first"],
+            "last_page": piece.reading["last"],
+            "reading": {name: piece.reading[name] for name in ("fields", "ibans", "text")},
+            "template": piece.reading["template"],
+            "pdf": piece.pdf,
+            "content": piece.content,
+            "corrections": kept.get("corrections", {}),
+            "accepted": kept.get("accepted", []),
+            "created_at": before.created_at if before else now,
+        }
+        connection.execute(invoices.insert().values(row | self._judged(connection, row, now)))
+        database.index_text(connection, identity, piece.reading["text"])
+
+    def _unread(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], error: Exception) -> None:
+        """A document that could not be read: the sender's to mend, ours to try again, or a person's to look at."""
+        if isinstance(error, PoolBroken) and job.attempts + 1 >= READ_ATTEMPTS:
+            self._held(connection, stage, job, "reader-died")
+        elif isinstance(error, TransientError | ConfigurationError):
+            later(connection, stage, [job], self.now(), error.what)
+        elif isinstance(error, DocumentError):
+            reason = {"code": error.code, "facts": {}}
+            message = _sentence(error, self.language)
+            done(connection, stage, job, JobState.ABORTED, reason=reason, message=message, completed_at=self.now())
+        else:
+            log.error("job %s could not be processed", job.id, exc_info=error)
+            self._held(connection, stage, job, "internal")
+
+    def _held(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], code: str) -> None:
+        message = reasons.sentence(Reason(code), self.language)
+        done(connection, stage, job, JobState.HELD, reason={"code": code, "facts": {}}, message=message)
+
+    # Checking
+
+    def check(self, batch: BatchId) -> None:
+        """Check invoices again after a person corrected or released them."""
+        stage = self.stages()[1]
+        with self.database.write() as connection:
+            rows = held(connection, stage, batch)
+            for row in rows:
+                values = self._judged(connection, row._asdict(), self.now())
+                done(connection, stage, row, values.pop("state"), **values)
+            messages.refresh(connection, {row.job for row in rows}, self.language)
+
+    def _judged(self, connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        """The columns that say what became of a reading: a reprint, ready, or waiting and why."""
+        if first := _twin(connection, row):
+            return {"state": InvoiceState.REPRINT, "reprint_of": first.id, "reasons": [], "updated_at": now} | _copied(
+                first
+            )
+        fields = check.overlay(_fields(row["reading"]["fields"]), row["corrections"])
+        ibans = [_found(one) for one in row["reading"]["ibans"]]
+        invoice = check.check(
+            fields,
+            ibans,
+            self.issuers,
+            now.date(),
+            row["accepted"],
+            found_by=row["template"],
+            text=row["reading"]["text"],
+        )
+        if isinstance(invoice, Invoice):
+            return self._matched(connection, row, invoice, now)
+        return {"state": InvoiceState.WAITING, "reasons": [_reason(one) for one in invoice], "updated_at": now}
+
+    def _matched(
+        self, connection: sa.Connection, row: Mapping[str, Any], invoice: Invoice, now: datetime
+    ) -> dict[str, Any]:
+        """An invoice that agrees with itself must also agree with what we know: its customer, and earlier numbers."""
+        issuer = issuing.issuer_of(invoice, self.issuers)
+        customer = customers.find(connection, invoice.customer_code, invoice.buyer.vat_id)
+        found = [*check.customer(invoice, customer, row["accepted"]), *_used(connection, row, issuer, invoice)]
+        state = InvoiceState.WAITING if found else InvoiceState.READY
+        known = {"customer_code": customer.code, "customer_name": customer.name} if customer else {}
+        return (
+            {"state": state, "reasons": [_reason(one) for one in found], "updated_at": now}
+            | issuing.columns(invoice, issuer)
+            | known
+        )
+
+    # Sealing
+
+    def seal(self, batch: BatchId) -> None:
+        """Sign and timestamp, then archive: rows, ledger and deliveries in one transaction."""
+        stage = self.stages()[2]
+        with self.database.read() as connection:
+            rows = held(connection, stage, batch)
+        outcomes = self._each(self._sealed, rows)
+        with self.database.write() as connection:
+            for row, outcome in zip(rows, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    self._unsealed(connection, stage, row, outcome)
+                else:
+                    self._archive(connection, stage, row, *outcome)
+            messages.refresh(connection, {row.job for row in rows}, self.language)
+
+    def _sealed(self, invoice: sa.Row[Any]) -> tuple[Blob, Mapping[str, Any]]:
+        reason = f"{invoice.kind} {invoice.number}"
+        with self.sealers.call("seal", {"reason": reason}, [self.blobs.path(Digest(invoice.pdf))]) as answer:
+            return self.blobs.put(answer.file(answer.values["file"]).read_bytes(), PDF), answer.values
+
+    def _archive(
+        self, connection: sa.Connection, stage: Stage, invoice: sa.Row[Any], pdf: Blob, seal: Mapping[str, Any]
+    ) -> None:
+        now = self.now()
+        original = connection.scalar(sa.select(jobs.c.original).where(jobs.c.id == invoice.job))
+        columns = {
+            "sealed": pdf.digest,
+            "certificate": seal["certificate"],
+            "timestamp": seal["timestamp"],
+            "sealed_at": datetime.fromisoformat(seal["sealed_at"]),
+        }
+        done(connection, stage, invoice, InvoiceState.ARCHIVED, updated_at=now, **columns)
+        body = {
+            "issuer": invoice.issuer,
+            "number": invoice.number,
+            "kind": invoice.kind,
+            "total": invoice.total,
+            "currency": invoice.currency,
+            "customer_code": invoice.customer_code,
+            "original": original,
+            "pdf": invoice.pdf,
+            "sealed": pdf.digest,
+            "certificate": seal["certificate"],
+            "timestamp": seal["timestamp"],
+            "job": invoice.job,
+        }
+        ledger.append(connection, "invoice", invoice.id, body, now)
+        row = connection.execute(sa.select(invoices).where(invoices.c.id == invoice.id)).one()
+        self.archived(connection, row, now)
+
+    def _unsealed(self, connection: sa.Connection, stage: Stage, invoice: sa.Row[Any], error: Exception) -> None:
+        """What cannot be sealed now is tried again; a PDF that cannot be sealed at all waits for a person."""
+        if isinstance(error, TransientError | ConfigurationError):
+            later(connection, stage, [invoice], self.now(), error.what)
+            return
+        if not isinstance(error, DocumentError):
+            log.error("invoice %s could not be sealed", invoice.id, exc_info=error)
+        code = error.code if isinstance(error, DocumentError) and error.code in reasons.REASONS else "internal"
+        done(connection, stage, invoice, InvoiceState.WAITING, reasons=[_reason(Reason(code))], updated_at=self.now())
+
+    # The ledger's head
+
+    def checkpoint(self) -> None:
+        """Sign and timestamp the ledger's head if it has grown: one token covers all that came before."""
+        with self.database.read() as connection:
+            latest = ledger.latest(connection)
+            size, root = (
+                ledger.head(connection) if ledger.size(connection) > (latest.size if latest else 0) else (0, "")
+            )
+        if not size:
+            return
+        now = self.now()
+        statement = {"size": size, "root": root, "recorded_at": rfc3339(now)}
+        with self.sealers.call("checkpoint", statement) as answer:
+            signature, token = (base64.b64decode(answer.values[name]) for name in ("signature", "timestamp"))
+        with self.database.write() as connection:
+            ledger.save_checkpoint(connection, size, Digest(root), now, signature, token)
+
+    def _each(self, work: Callable[[sa.Row[Any]], Any], rows: Sequence[sa.Row[Any]]) -> list[Any]:
+        """``work`` on every row, some at a time; an exception is the result of its row alone."""
+
+        def attempt(row: sa.Row[Any]) -> Any:
+            try:
+                return work(row)
+            except Exception as error:
+                return error
+
+        with ThreadPoolExecutor(self.threads) as threads:
+            return list(threads.map(attempt, rows))
+
+
+def _twin(connection: sa.Connection, row: Mapping[str, Any]) -> sa.Row[Any] | None:
+    """The earlier invoice with the same content, if there is one in force."""
+    query = sa.select(invoices).where(
+        invoices.c.content == row["content"], invoices.c.id != row["id"], invoices.c.state.in_(IN_FORCE)
+    )
+    return connection.execute(query.order_by(invoices.c.created_at).limit(1)).one_or_none()
+
+
+def _used(connection: sa.Connection, row: Mapping[str, Any], issuer: Issuer, invoice: Invoice) -> list[Reason]:
+    """The number of another invoice with another content is nobody's guess to make."""
+    query = sa.select(invoices.c.id).where(
+        invoices.c.issuer == issuer.key,
+        invoices.c.number == invoice.number,
+        invoices.c.id != row["id"],
+        invoices.c.state.in_(IN_FORCE),
+    )
+    first = connection.scalar(query.limit(1))
+    return [Reason("number-used", {"number": invoice.number, "first": first[:8]})] if first else []
+
+
+def _copied(first: sa.Row[Any]) -> dict[str, Any]:
+    """A reprint shows the facts of the invoice that it repeats."""
+    names = ("issuer", "kind", "number", "issued_on", "due_on", "customer_code", "customer_name", "net", "vat", "total")
+    return {name: getattr(first, name) for name in (*names, "currency", "iban")}
+
+
+def _fields(stored: Mapping[str, Any]) -> dict[str, Found]:
+    return {name: _found(one) for name, one in stored.items()}
+
+
+def _found(stored: Mapping[str, Any]) -> Found:
+    box = stored["box"]
+    return Found(stored["value"], Box(*box) if box else None)
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    box = reason.box
+    place = [box.page, box.left, box.bottom, box.right, box.top] if box else None
+    return {"code": reason.code, "facts": dict(reason.facts), "box": place}
+
+
+def _sentence(error: DocumentError, language: str) -> str:
+    return reasons.sentence(Reason(error.code), language) if error.code in reasons.REASONS else error.what

@@ -1,0 +1,190 @@
+"""The worlds of the two roles: each is built here, once, from the settings, and handed to what does the work.
+
+One rule: a role imports what it needs and nothing else. Capture must answer
+two seconds after it starts, so it never loads the engine or a PDF library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import timedelta
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from printerd import config, wake
+from printerd.config import Settings
+from printerd.errors import ConfigurationError
+from printerd.storage import instance
+from printerd.storage.blobs import Blobs
+from printerd.storage.database import Database
+from printerd.supervisor import Layout, bind, shown
+
+PRINTER_NAME = "Invoice Printer"
+CHECKPOINT_EVERY = 60.0
+"""Seconds between two signed heads of the ledger, while it grows."""
+COLLECT_WAIT = 25
+"""Seconds that the edge holds our question for events open."""
+
+App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+
+
+def capture(layout: Layout, settings: Settings) -> None:
+    """Printer and console on one address, until SIGTERM."""
+    import uvicorn
+
+    listening = bind("ipp", settings.listen.ipp)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            _capture_app(layout, settings, listening),
+            http="httptools",
+            loop="uvloop",
+            lifespan="on",
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    asyncio.run(server.serve(sockets=[listening]))
+
+
+def _capture_app(layout: Layout, settings: Settings, listening: socket.socket) -> App:
+    from printerd.console import app as console
+    from printerd.intake import Intake
+    from printerd.listener import http, printer
+
+    database, blobs = Database(layout.database_url(settings)), Blobs(layout.root)
+    with database.write() as connection:
+        identity = instance.identity(connection)
+    ring = partial(wake.ring, layout.bell)
+    intake = Intake(
+        database,
+        blobs,
+        document_limit=settings.limits.document,
+        free_space=settings.limits.free_space,
+        committed=ring,
+        document_timeout=settings.jobs.multiple_operation_time_out,
+        language=settings.language,
+    )
+    firm = next((one.name for one in settings.issuers.values()), PRINTER_NAME)
+    names = settings.listen.names
+    ipp = http.application(
+        database,
+        intake,
+        name=PRINTER_NAME,
+        uuid=identity,
+        language=settings.language,
+        names=names,
+        organization=firm,
+        console=f"http://{shown(listening)}/",
+        report_within=settings.jobs.report_within,
+    )
+    pages = console.application(database, blobs, names=names, language=settings.language, firm=firm, wake=ring)
+
+    async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """The printer has its path; everything else is the console's."""
+        is_print = scope["type"] == "lifespan" or scope["path"].startswith(printer.PATH)
+        await (ipp if is_print else pages)(scope, receive, send)
+
+    return app
+
+
+def worker(layout: Layout, settings: Settings) -> None:
+    """Engine, pools and collector, until SIGTERM. Only one worker works on a state folder."""
+    from printerd.worker import Worker
+
+    with (layout.run / "worker.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                "Another worker works on this instance.", where=str(layout.root), remedy="Stop it first."
+            ) from None
+        database = Database(layout.database_url(settings))
+        stages, chores, close = _work(layout, settings, database)
+        working = Worker(database, stages, chores, layout.bell)
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            working.stop()
+            wake.ring(layout.bell)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        try:
+            working.run()
+        finally:
+            close()
+
+
+def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, Any, Callable[[], None]]:
+    """The stages of both rooms, the chores, and how to end their helpers."""
+    from printerd.delivery.edge import EdgeClient
+    from printerd.delivery.workflow import Delivering
+    from printerd.evidence import sealing
+    from printerd.pipeline.pools import Limits, Pool
+    from printerd.pipeline.readers import Readers
+    from printerd.pipeline.workflow import Pipeline
+    from printerd.worker import Chore
+
+    issuers, blobs = config.issuers(settings), Blobs(layout.root)
+    firm = next((issuer.party.name for issuer in issuers), PRINTER_NAME)
+    seal = {
+        "keys_folder": str(layout.keys),
+        "timestamp_url": settings.timestamp.url,
+        "pkcs12": settings.signature.pkcs12,
+        "pkcs12_passphrase_file": settings.signature.passphrase_file,
+        "firm": firm,
+    }
+    spool = layout.run / "pools"
+    sealers = Pool(sealing.start, seal, size=settings.pools.sealers, limits=None, folder=spool)
+    limits = Limits(cpu=int(settings.pools.reader_seconds))
+    readers = Readers(layout.templates, size=settings.pools.readers, limits=limits, folder=spool)
+    edge = EdgeClient(_edge_address(settings.receipts.api), layout.secret.read_text().strip())
+    delivering = Delivering(
+        database=database,
+        blobs=blobs,
+        edge=edge,
+        sealers=sealers,
+        issuers=issuers,
+        language=settings.language,
+        out_tray=layout.out_tray,
+        rehearsal_to=settings.rehearsal.to,
+        zone=settings.time_zone,
+        expiry=timedelta(days=settings.receipts.expiry_days),
+    )
+    pipeline = Pipeline(
+        database=database,
+        blobs=blobs,
+        readers=readers,
+        sealers=sealers,
+        issuers=issuers,
+        language=settings.language,
+        archived=delivering.archived,
+        reader_seconds=settings.pools.reader_seconds,
+        threads=max(settings.pools.readers, settings.pools.sealers),
+    )
+
+    def close() -> None:
+        readers.close()
+        sealers.close()
+        edge.close()
+
+    chores = (Chore(partial(delivering.collect, COLLECT_WAIT), 0.05), Chore(pipeline.checkpoint, CHECKPOINT_EVERY))
+    return (*pipeline.stages(), *delivering.stages()), chores, close
+
+
+def _edge_address(address: str) -> str:
+    return address if address.startswith("unix://") else f"http://{address}"
+
+
+def log_to_stderr() -> None:
+    """One line a record on standard error, which the journal takes up."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    for noisy in ("httpx", "uvicorn.error", "dbos"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

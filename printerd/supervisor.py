@@ -1,0 +1,351 @@
+"""``serve``: takes the lock, binds the sockets, starts the children and starts them again.
+
+One rule: the supervisor does nothing that can fail slowly. It reads no
+document and answers no client; sockets outlive its children, so a restart of
+one of them refuses nobody. Children die with it (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from printerd.config import Settings
+from printerd.errors import ConfigurationError
+from printerd.storage import migrations
+from printerd.storage.database import Database
+
+ROLES = ("capture", "worker", "receipts")
+PR_SET_PDEATHSIG = 1
+FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
+"""Seconds before a child that died is started again; the pause doubles while it keeps dying."""
+STEADY = 30.0
+"""Seconds after which a child counts as well again."""
+GRACE = 10.0
+"""Seconds that children get to end by themselves."""
+BACKLOG = 1024
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things lie in the state folder of an instance."""
+
+    root: Path
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def templates(self) -> Path:
+        return self.root / "templates"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def bell(self) -> Path:
+        return self.run / "worker.sock"
+
+    @property
+    def addresses(self) -> Path:
+        return self.run / "addresses.json"
+
+    @property
+    def secret(self) -> Path:
+        return self.keys / "contract.secret"
+
+    @property
+    def out_tray(self) -> Path:
+        return self.root / "out-tray"
+
+    def database_url(self, settings: Settings) -> str:
+        return settings.database or f"sqlite:///{self.root / 'printerd.db'}"
+
+    def make(self) -> None:
+        """The folders, readable by their owner only."""
+        for folder in (self.root, self.keys, self.templates, self.run):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+class Supervisor:
+    """Serves one instance until SIGTERM or SIGINT. ``assignments`` are the ``--set`` values, handed to the roles."""
+
+    def __init__(self, layout: Layout, settings: Settings, assignments: Sequence[str], roles: Sequence[str]) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._assignments = assignments
+        self._roles = roles
+        self._sockets: dict[str, socket.socket] = {}
+        self._children: dict[str, _Child] = {}
+        self._stopping = False
+
+    def run(self) -> int:
+        """Returns the exit code: 0 after a signal."""
+        self._layout.make()
+        with _lock(self._layout.root):
+            prepare(self._layout, self._settings)
+            self._bind()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._stop)
+            self._children = {role: _Child(role, *self._command(role)) for role in self._roles}
+            self._tell()
+            while not self._stopping:
+                for child in self._children.values():
+                    child.keep()
+                time.sleep(0.1)
+            self._end()
+        return 0
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _end(self) -> None:
+        for child in self._children.values():
+            child.terminate()
+        deadline = time.monotonic() + GRACE
+        for child in self._children.values():
+            child.end(deadline)
+        self._layout.addresses.unlink(missing_ok=True)
+
+    # Sockets
+
+    def _bind(self) -> None:
+        wanted = {
+            "ipp": self._settings.listen.ipp,
+            "public": self._settings.receipts.public,
+            "api": self._settings.receipts.api,
+        }
+        self._sockets = {name: bind(name, address) for name, address in wanted.items()}
+
+    def _fd(self, name: str) -> str:
+        return f"fd://{self._sockets[name].fileno()}"
+
+    def address(self, name: str) -> str:
+        return shown(self._sockets[name])
+
+    def _public_url(self) -> str:
+        return self._settings.receipts.public_url or f"http://{self.address('public')}"
+
+    def _tell(self) -> None:
+        """The addresses as they are, for people and scripts: a port 0 has become a real one."""
+        told = {name: self.address(name) for name in self._sockets} | {"public_url": self._public_url()}
+        write_private(self._layout.addresses, json.dumps(told | {"pid": os.getpid()}, indent=1).encode())
+        print(f"Printer  ipp://{told['ipp']}/ipp/print", f"Pages    {told['public_url']}", sep="\n", flush=True)
+
+    # Children
+
+    def _command(self, role: str) -> tuple[list[str], list[int]]:
+        """The command of a child and the sockets that it inherits."""
+        if role == "receipts":
+            settings = self._layout.run / "receipts.json"
+            write_private(settings, json.dumps(self._receipt_settings(), indent=1).encode())
+            fds = [self._sockets[name].fileno() for name in ("public", "api")]
+            return [sys.executable, "-m", "receipt_service", "--settings", str(settings)], fds
+        inherited = {"listen.ipp": self._fd("ipp")} if role == "capture" else {}
+        told = {"receipts.api": self.address("api"), "receipts.public_url": self._public_url()}
+        assignments = [*self._assignments, *(f'{key}="{value}"' for key, value in (told | inherited).items())]
+        command = [sys.executable, "-m", "printerd", "serve", "--only", role, "--state", str(self._layout.root)]
+        for assignment in assignments:
+            command += ["--set", assignment]
+        return command, [self._sockets["ipp"].fileno()] if role == "capture" else []
+
+    def _receipt_settings(self) -> dict[str, Any]:
+        """The receipt service's own settings (its contract): the only place where both meet by value."""
+        receipts, smtp, root = self._settings.receipts, self._settings.smtp, self._layout.root
+        return {
+            "database": str(root / "receipts.db"),
+            "documents": str(root / "edge" / "documents"),
+            "outbox_key": str(self._layout.keys / "outbox.key"),
+            "secret": self._layout.secret.read_text().strip(),
+            "public": self._fd("public"),
+            "api": self._fd("api"),
+            "public_url": self._public_url(),
+            "server_name": receipts.server_name,
+            "trusted_proxies": list(receipts.trusted_proxies),
+            "staff_networks": list(receipts.staff_networks),
+            "smtp": {
+                "host": smtp.host,
+                "port": smtp.port,
+                "user": smtp.user,
+                "password": _secret_of(smtp.password_file),
+                "tls": smtp.tls,
+                "from": smtp.sender,
+                "bcc": smtp.bcc,
+                "per_minute": smtp.per_minute,
+            },
+            "retry": {"first": smtp.retry_first, "most": smtp.retry_most, "give_up_after": smtp.give_up_after},
+            "document_days_after_handover": receipts.document_days,
+            "die_with_parent": True,
+        }
+
+
+class _Child:
+    """One child process: started again when it dies, after a pause that grows while it keeps dying."""
+
+    def __init__(self, role: str, command: list[str], fds: list[int]) -> None:
+        self._role = role
+        self._command = command
+        self._fds = fds
+        self._pause = FIRST_PAUSE
+        self._due = 0.0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+
+    def keep(self) -> None:
+        """Start it if it is not running and its pause is over."""
+        now = time.monotonic()
+        if self._process is None:
+            if now >= self._due:
+                self._start(now)
+            return
+        code = self._process.poll()
+        if code is None:
+            if now - self._started > STEADY:
+                self._pause = FIRST_PAUSE
+            return
+        log.error("%s ended with status %s; starting it again in %.1f s", self._role, code, self._pause)
+        self._process = None
+        self._due = now + self._pause
+        self._pause = min(LAST_PAUSE, self._pause * 2)
+
+    def _start(self, now: float) -> None:
+        self._started = now
+        self._process = subprocess.Popen(self._command, pass_fds=self._fds, preexec_fn=_die_with_parent)  # noqa: S603 - our own programs
+
+    def terminate(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+
+    def end(self, deadline: float) -> None:
+        """Wait until ``deadline`` (monotonic seconds), then kill."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: the kernel kills it when this process ends, however it ends (prctl(2))."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def prepare(layout: Layout, settings: Settings) -> None:
+    """What every process of the instance relies on: the schema and the secret of the contract."""
+    database = Database(layout.database_url(settings))
+    try:
+        migrations.upgrade(database)
+    finally:
+        database.close()
+    if not layout.secret.exists():
+        write_private(layout.secret, secrets.token_urlsafe(32).encode())
+
+
+def bind(name: str, address: str) -> socket.socket:
+    """A listening socket for HOST:PORT or ``unix:///path``, or the one that is open as ``fd://N``."""
+    if address.startswith("fd://"):
+        return socket.socket(fileno=int(address.removeprefix("fd://")))
+    try:
+        if address.startswith("unix://"):
+            return _listen_unix(Path(address.removeprefix("unix://")))
+        host, _, port = address.rpartition(":")
+        return _listen_tcp(host.strip("[]"), int(port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{address} cannot be used: {error.strerror}.",
+            where=f"setting {_KEYS[name]}",
+            remedy=f"Stop what uses it, or choose another address: --set {_KEYS[name]}=127.0.0.1:0 takes a free port.",
+        ) from None
+
+
+_KEYS: Mapping[str, str] = {"ipp": "listen.ipp", "public": "receipts.public", "api": "receipts.api"}
+
+
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(place)
+    listening.listen(BACKLOG)
+    return listening
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(str(path))
+    path.chmod(0o600)
+    listening.listen(BACKLOG)
+    return listening
+
+
+def shown(listening: socket.socket) -> str:
+    """HOST:PORT, or ``unix:///path``."""
+    place = listening.getsockname()
+    if isinstance(place, str):
+        return f"unix://{place}"
+    host, port = place[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - needs a mode
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _secret_of(path: str) -> str:
+    """The first line of a secret's file; one that others can read is refused."""
+    if not path:
+        return ""
+    try:
+        if Path(path).stat().st_mode & 0o077:
+            raise ConfigurationError(f"Others may read {path}.", where="a secret's file", remedy=f"chmod 0600 {path}")
+        return Path(path).read_text().splitlines()[0]
+    except (OSError, IndexError) as error:
+        raise ConfigurationError(
+            f"The secret in {path} cannot be read: {error}.", remedy="Write it into the file, in one line."
+        ) from None
+
+
+@contextlib.contextmanager
+def _lock(state: Path) -> Any:
+    """One supervisor for a state folder; the lock goes with the process."""
+    with (state / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                "This instance is being served already.",
+                where=str(state),
+                remedy="Stop the other one, or choose another folder: --state DIR",
+            ) from None
+        yield
