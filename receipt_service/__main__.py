@@ -16,7 +16,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -58,7 +58,7 @@ def main() -> None:
         if settings.die_with_parent:
             _die_with_parent()
         with _only_one(settings.database):
-            asyncio.run(_serve(settings, arguments.restored))
+            asyncio.run(_until_signal(settings, arguments.restored))
     except SettingsError as error:
         print(*error.lines, sep="\n", file=sys.stderr)
         sys.exit(EX_CONFIG)
@@ -151,36 +151,33 @@ def _server(app: ASGIApp) -> _Server:
     )
 
 
-async def _serve(settings: Settings, restored: bool) -> None:
+async def _until_signal(settings: Settings, restored: bool) -> None:
     listeners = bind(settings.public), bind(settings.api)
-    world = build(settings, restored=restored)
-    servers = _server(world.public), _server(world.api)
-
-    def stop() -> None:
-        world.stop()
-        for server in servers:
-            server.should_exit = True
-
+    world, stop = build(settings, restored=restored), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop.set)
     try:
-        await _run(world, [server.serve([sock]) for server, sock in zip(servers, listeners, strict=True)])
+        await serve(world, *listeners, stop)
     finally:
         world.database.close()
     _log.info("stopped")
 
 
-async def _run(world: World, serving: list[Coroutine[None, None, None]]) -> None:
-    """Everything lives and dies together: a part that fails takes the process along, to be started anew."""
+async def serve(world: World, public: socket.socket, api: socket.socket, stop: asyncio.Event) -> None:
+    """Serve and mail until ``stop``. Everything lives and dies together: a part that fails takes the rest along."""
+    servers = _server(world.public), _server(world.api)
     async with asyncio.TaskGroup() as tasks:
-        sweeping = tasks.create_task(world.sweep())
-        mailing = tasks.create_task(world.mailer.run())
+        serving = [tasks.create_task(servers[0].serve([public])), tasks.create_task(servers[1].serve([api]))]
+        sweeping, mailing = tasks.create_task(world.sweep()), tasks.create_task(world.mailer.run())
         _log.info("serving", edge=world.database.edge_id)
-        await asyncio.gather(*serving)
+        await stop.wait()
+        world.stop()
+        for server in servers:
+            server.should_exit = True
         sweeping.cancel()
-        await asyncio.wait({mailing}, timeout=GRACE)
-        mailing.cancel()
+        await asyncio.wait({mailing, *serving}, timeout=2 * GRACE)
+        mailing.cancel()  # a letter that is still on its way is found at the next start
 
 
 if __name__ == "__main__":

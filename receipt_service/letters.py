@@ -101,7 +101,7 @@ def _head(office: Office, recipient: str, name: str, reply_to: str, at: datetime
     domain = f"[{host}]" if host.replace(".", "").isdigit() else host
     return {
         "From": office.sender,
-        "To": Address(name, addr_spec=recipient),
+        "To": Address(name, *recipient.rsplit("@", 1)),
         "Reply-To": envelope_address(reply_to),
         "Date": format_datetime(at.replace(microsecond=0)),
         "Message-ID": f"<{secrets.token_hex(16)}@{domain}>",
