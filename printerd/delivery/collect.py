@@ -107,8 +107,10 @@ def _due(events: Sequence[Event], order: Ordered, until: datetime) -> Due | None
 
 
 def _handed_over(acts: Iterable[Event], events: Iterable[Event]) -> Iterator[tuple[Event, Event]]:
-    """Each handover with the act that it answers: the same ``act``, and later in the chain."""
-    by_act = {event.data["act"]: event for event in acts}
+    """Each handover with the act that it answers: the first of the same ``act``, and earlier in the chain."""
+    by_act: dict[str, Event] = {}
+    for event in acts:
+        by_act.setdefault(event.data["act"], event)
     for event in events:
         act = by_act.get(event.data["act"]) if event.name == HANDOVER else None
         if act and act.seq < event.seq:

@@ -127,9 +127,9 @@ def facts(
     handover: Event | None,
     previous: str,
     ledger: Ledger,
-    certificate: str,
     made_at: datetime,
     zone: str,
+    certificate: str = "",
     keep_years: int = 10,
 ) -> Facts:
     """The record of one receipt.

@@ -55,6 +55,12 @@ def test_parallel_presses_make_one_receipt() -> None:
     assert due_receipts(presses + handovers, ORDER, LATER) == (Due("a", presses[-1], handovers[0], specimen=False),)
 
 
+def test_an_act_is_the_first_event_of_its_name() -> None:
+    """A server that tells one act twice changes no receipt that was due before."""
+    events = [press(1, "x"), handover(2, "x"), press(3, "x"), handover(4, "x")]
+    assert due_receipts(events, ORDER, LATER) == due_receipts(events[:2], ORDER, LATER)
+
+
 def test_each_contact_has_a_receipt_of_its_own() -> None:
     """One delivery, two contacts, two receipts; who has one already gets no other."""
     events = [press(1, "x", "b"), press(2, "y", "a"), handover(3, "x", "b"), handover(4, "y", "a")]
