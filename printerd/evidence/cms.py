@@ -1,4 +1,4 @@
-"""SignedData of RFC 5652 with one signer and SHA-256: seals, timestamp tokens and checkpoints are all made here.
+"""SignedData of RFC 5652 with one signer: seals, timestamp tokens and checkpoints are all made here, with SHA-256.
 
 The signed attributes are those of CAdES-B (ETSI EN 319 122-1): content type,
 message digest, signing-certificate-v2 (RFC 5035), and the algorithm protection
@@ -9,7 +9,7 @@ of RFC 6211. The signing time is left out: a seal has it in its PDF dictionary
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from asn1crypto import algos, cms, core, parser, x509  # type: ignore[import-untyped]
@@ -137,6 +137,82 @@ def _tagged(number: int, *parts: bytes) -> bytes:
 _SHA256 = bytes(algos.DigestAlgorithm({"algorithm": "sha256"}).dump())
 _VERSION_1 = bytes(core.Integer(1).dump())
 _VERSION_3 = bytes(core.Integer(3).dump())
+
+
+def check_form(der: bytes, content_type: str) -> None:
+    """Refuse a SignedData of another form than the one it must have. ``ValueError`` says where it differs.
+
+    Much of a SignedData is under no signature: versions, tags, identifiers
+    that are written twice, attributes that anybody may add. RFC 5652 section 5
+    leaves them no choice here, so a byte that was changed in them is found.
+    """
+    kind, body = _parts(der, _CONTENT_INFO)
+    signed = _parts(_inside(body), _SIGNED_DATA)
+    version, algorithms, enclosed, signers = signed[0], signed[1], signed[2], signed[-1]
+    signer = _parts(_inside(signers), _SIGNER_INFO)
+    fields = [part for part in signer if part[0] != 0xA1]
+    expected = (
+        (kind, bytes(cms.ContentType("signed_data").dump()), "content type"),
+        (version, _VERSION_1 if content_type == "data" else _VERSION_3, "version"),
+        (_parts(enclosed, _ENCLOSED)[0], bytes(cms.ContentType(content_type).dump()), "enclosed content type"),
+        (_oid(_inside(algorithms)), _oid(fields[2]), "digest algorithm"),
+        (fields[0], _VERSION_1 if fields[1][0] == 0x30 else _VERSION_3, "version of the signer"),
+    )
+    for found, proper, name in expected:
+        if found != proper:
+            raise ValueError(f"its {name} is not what it must be")
+    _check_unsigned([part for part in signer if part[0] == 0xA1], content_type)
+
+
+def _check_unsigned(found: list[bytes], content_type: str) -> None:
+    """The one attribute that may be added to what is signed: a seal's timestamp."""
+    names = [_parts(attribute, _ATTRIBUTE)[0] for part in found for attribute in _parts(part, None)]
+    if names not in ([], [bytes(cms.CMSAttributeType("signature_time_stamp_token").dump())][: content_type == "data"]):
+        raise ValueError("it carries attributes that nobody signed")
+
+
+# The tags of each structure's parts, in their order; optional ones are those that have a context-specific tag.
+_CONTENT_INFO = (b"\x06\xa0",)
+_SIGNED_DATA = (b"\x02\x31\x30\xa0\x31", b"\x02\x31\x30\x31", b"\x02\x31\x30\xa0\xa1\x31")
+_ENCLOSED = (b"\x06", b"\x06\xa0")
+_SIGNER_INFO = tuple(
+    bytes((0x02, identifier, 0x30, 0xA0, 0x30, 0x04)) + unsigned
+    for identifier in (0x30, 0x80)
+    for unsigned in (b"", b"\xa1")
+)
+_ATTRIBUTE = (b"\x06\x31",)
+
+
+def _parts(der: bytes, forms: Sequence[bytes] | None) -> list[bytes]:
+    """The encodings inside a constructed one, whose tags must be one of ``forms``."""
+    inside, parts = _contents(der), []
+    while inside:
+        length = parser.peek(inside)
+        parts.append(inside[:length])
+        inside = inside[length:]
+    if forms is not None and bytes(part[0] for part in parts) not in forms:
+        raise ValueError("its parts are not those of a SignedData")
+    return parts
+
+
+def _inside(der: bytes) -> bytes:
+    """The one encoding inside a tag or a set."""
+    parts = _parts(der, None)
+    if len(parts) != 1:
+        raise ValueError("it holds more or less than one thing where there must be one")
+    return parts[0]
+
+
+def _contents(der: bytes) -> bytes:
+    return bytes(parser.parse(der, strict=True)[4])
+
+
+def _oid(algorithm: bytes) -> bytes:
+    """An AlgorithmIdentifier's OID; its parameters are absent or NULL (RFC 5754 section 2)."""
+    oid, *parameters = _parts(algorithm, (b"\x06", b"\x06\x05"))
+    if algorithm[0] != 0x30 or parameters not in ([], [b"\x05\x00"]):
+        raise ValueError("its digest algorithm is not a plain one")
+    return oid
 
 
 def usable(key: object, where: str) -> PrivateKey:

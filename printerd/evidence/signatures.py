@@ -1,7 +1,8 @@
 """What signatures and timestamps say, and whether that is true. No keys, no storage, no network.
 
-Whether their makers are trusted is another question, which
-:mod:`printerd.evidence.verify` answers; here bytes are compared with bytes.
+Whether their makers are trusted is another question (:mod:`printerd.evidence.trust`);
+here bytes are compared with bytes. A byte that was changed anywhere is found,
+also where no signature covers it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from asn1crypto import cms, core, tsp, x509  # type: ignore[import-untyped]
+from asn1crypto import core, tsp, x509  # type: ignore[import-untyped]
+from asn1crypto.cms import CMSAttributes, ContentInfo, SignedData  # type: ignore[import-untyped]
 from pyhanko.pdf_utils.generic import DictionaryObject
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import enumerate_sig_fields
@@ -20,6 +22,7 @@ from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 from pyhanko.sign.validation.pdf_embedded import extract_contents
 
 from printerd.errors import DocumentError, IntegrityError
+from printerd.evidence import cms
 from printerd.model import Timestamp
 
 LOCAL_POLICY = "2.25.120842581921672289339243893207355004462"
@@ -97,7 +100,7 @@ def _signature(file: BinaryIO, name: str, value: DictionaryObject) -> Signature:
         ranges = [int(number) for number in value["/ByteRange"]]
         covered = ranges[2] + ranges[3]
         der = _contents(file, ranges, extract_contents(value))
-        signed = _signed_data(der)
+        signed = _signed_data(der, "data")
         certificate, others = _check(signed, "data", _range_digest(file, ranges, _algorithm(signed)))
         token = _signature_token(signed)
     except IntegrityError as error:
@@ -134,7 +137,7 @@ def _range_digest(file: BinaryIO, ranges: list[int], algorithm: str) -> bytes:
 def token(der: bytes, data: bytes) -> Token:
     """The timestamp token for ``data``. ``IntegrityError`` when it was made for other bytes or does not hold."""
     try:
-        signed = _signed_data(der)
+        signed = _signed_data(der, "tst_info")
         enclosed = signed["encap_content_info"]["content"]
         info = enclosed.parsed
         imprint = info["message_imprint"]
@@ -173,7 +176,7 @@ def response(der: bytes, data: bytes) -> Token:
 def detached(der: bytes, data: bytes) -> x509.Certificate:
     """Who signed ``data`` with a detached CMS signature. ``IntegrityError`` when it does not hold."""
     try:
-        signed = _signed_data(der)
+        signed = _signed_data(der, "data")
         return _check(signed, "data", _hash(_algorithm(signed), data))[0]
     except IntegrityError:
         raise
@@ -181,15 +184,12 @@ def detached(der: bytes, data: bytes) -> x509.Certificate:
         raise IntegrityError(f"The signature cannot be read ({error}).") from error
 
 
-def _signed_data(der: bytes) -> cms.SignedData:
-    content = cms.ContentInfo.load(der, strict=True)
-    signed = content["content"]
-    if content["content_type"].native != "signed_data" or len(signed["signer_infos"]) != 1:
-        raise IntegrityError("The signature is not one SignedData with one signer.")
-    return signed
+def _signed_data(der: bytes, content_type: str) -> SignedData:
+    cms.check_form(der, content_type)
+    return ContentInfo.load(der, strict=True)["content"]
 
 
-def _algorithm(signed: cms.SignedData) -> str:
+def _algorithm(signed: SignedData) -> str:
     algorithm = str(signed["signer_infos"][0]["digest_algorithm"]["algorithm"].native)
     if algorithm not in HASHES:
         raise IntegrityError(f"The signature rests on {algorithm}, which proves nothing any more.")
@@ -197,7 +197,7 @@ def _algorithm(signed: cms.SignedData) -> str:
 
 
 def _check(
-    signed: cms.SignedData, content_type: str, digest: bytes
+    signed: SignedData, content_type: str, digest: bytes
 ) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
     """The signer's certificate and the others, once the signature holds over ``digest``."""
     signer = extract_signer_info(signed)
@@ -210,10 +210,10 @@ def _check(
     return found.signer_cert, tuple(found.other_certs)
 
 
-def _signature_token(signed: cms.SignedData) -> Token | None:
+def _signature_token(signed: SignedData) -> Token | None:
     signer = signed["signer_infos"][0]
     attributes = signer["unsigned_attrs"]
-    for attribute in attributes if isinstance(attributes, cms.CMSAttributes) else ():
+    for attribute in attributes if isinstance(attributes, CMSAttributes) else ():
         if attribute["type"].native == "signature_time_stamp_token":
             return token(attribute["values"][0].dump(), signer["signature"].native)
     return None
