@@ -262,14 +262,15 @@ def _verify_file(file: Path, trust: Sequence[Path], state: Path | None, as_json:
 
 def _said(verdict: Verdict) -> Iterable[str]:
     """A verdict in lines: first whether it holds, then by whom and when, then what is wrong or worth knowing."""
-    from printerd.evidence import timestamp
+    from printerd.evidence.signatures import LOCAL_PHRASE
 
     origin = "origin established" if verdict.origin else "origin not established: name a certificate with --trust"
     yield f"INTACT, {origin}" if verdict.intact else "NOT INTACT"
     if verdict.signer:
         yield f"{verdict.kind}, sealed by {verdict.signer} (certificate {verdict.certificate})"
     if verdict.timestamp:
-        yield f"timestamp {verdict.timestamp.time.isoformat()}, {timestamp.words(verdict.timestamp)}"
+        by = LOCAL_PHRASE["en"] if verdict.timestamp.local else verdict.timestamp.authority
+        yield f"timestamp {verdict.timestamp.time.isoformat()} ({by})"
     yield from verdict.faults
     yield from verdict.notes
 

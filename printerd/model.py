@@ -157,7 +157,7 @@ class InvoiceKind(StrEnum):
 class InvoiceState(StrEnum):
     """``WAITING`` needs a person, ``CHECKING`` is to be checked again after a person's act, ``READY`` may be sealed.
 
-    The others are ends.
+    The others are ends; a ``SPECIMEN`` was archived during the rehearsal and counts for nothing.
     """
 
     WAITING = "waiting"
@@ -166,6 +166,7 @@ class InvoiceState(StrEnum):
     ARCHIVED = "archived"
     REPRINT = "reprint"
     REJECTED = "rejected"
+    SPECIMEN = "specimen"
 
 
 @dataclass(frozen=True, slots=True)

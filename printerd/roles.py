@@ -186,5 +186,5 @@ def _edge_address(address: str) -> str:
 def log_to_stderr() -> None:
     """One line a record on standard error, which the journal takes up."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    for noisy in ("httpx", "uvicorn.error", "dbos"):
+    for noisy in ("alembic", "dbos", "httpx", "pikepdf", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -189,7 +189,7 @@ class Delivering:
     def _move(self, connection: sa.Connection, edge: str, seq: int, head: Digest, alert: str) -> None:
         values = {"seq": seq, "head": head, "alert": alert}
         if connection.execute(edges.update().where(edges.c.edge == edge).values(values)).rowcount == 0:
-            connection.execute(edges.insert().values(values, edge=edge))
+            connection.execute(edges.insert().values(**values, edge=edge))
 
     def _patient(self, connection: sa.Connection) -> set[DeliveryId]:
         """Deliveries with an act older than the hour and no receipt: their handover is known to be missing."""
