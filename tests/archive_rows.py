@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
-from printerd.storage import database, schema
+from printerd.model import Mode
+from printerd.storage import database, instance, schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 
@@ -49,6 +50,7 @@ def opened(folder: Path) -> tuple[Database, Blobs]:
     schema.metadata.create_all(db.engine)
     with db.write() as conn:
         conn.exec_driver_sql(database.SEARCH_TABLE)
+        instance.set_mode(conn, Mode.LIVE)
     return db, Blobs(folder)
 
 
@@ -198,6 +200,120 @@ def ledger(
     conn.execute(sa.insert(schema.ledger).values(values))
     record = {"index": index, "salt": "00", "body": json.dumps(body)}
     conn.execute(sa.insert(schema.ledger_records).values(record))
+
+
+# A day at the printer -----------------------------------------------------------------------------------------------
+
+CUSTOMERS = (
+    ("C0042", "Épicerie du Canal", "1028.80", "205.76", "1234.56"),
+    ("C0107", "Boulangerie du Lilas", "412.00", "82.40", "494.40"),
+    ("C0011", "Hôtel des Trois Rivières", "7350.00", "1470.00", "8820.00"),
+    ("C0203", "Crêperie Ty Gwenn", "96.50", "19.30", "115.80"),
+    ("C0058", "Cantine scolaire de Saint-Aubin", "2210.40", "442.08", "2652.48"),
+    ("C0150", "Brasserie Le Vieux Moulin", "618.25", "123.65", "741.90"),
+)
+DOUBTS: tuple[dict[str, Any], ...] = (
+    {"code": "unknown-customer", "facts": {"code": "C004Z"}, "box": [1, 400.0, 721.0, 430.0, 734.0]},
+    {
+        "code": "amounts-differ",
+        "facts": {"net": "1028.80", "vat": "205.76", "total": "1334.56"},
+        "box": [1, 460.0, 285.0, 515.0, 298.0],
+    },
+)
+
+
+def day(db: Database, blobs: Blobs) -> dict[str, str]:
+    """Invoices in every state, as a firm sees them at the end of a morning: ids by what became of them."""
+    with db.write() as conn:
+        first = rows_of_jobs(conn, blobs)
+        return {
+            "waiting": _doubtful(conn, blobs, first),
+            "releasable": _late(conn, blobs, first),
+            "acknowledged": _acknowledged(conn, blobs, first),
+            "uncertain": _mailed(conn, blobs, first, 1, "MailUncertain", reason="connection lost after the final dot"),
+            "failed": _mailed(conn, blobs, first, 2, "ConsignmentNotificationFailure", reply="550 5.1.1 No such user"),
+            "opened": _visited(conn, blobs, first),
+            "paper": _on_paper(conn, blobs, first),
+            "reprint": _again(conn, blobs, first),
+        }
+
+
+def rows_of_jobs(conn: sa.Connection, blobs: Blobs) -> str:
+    def original(data: bytes) -> str:
+        return blobs.put(data, "application/octet-stream").digest
+
+    job(conn, 2, title="Publipostage.docx", user="paul", state="aborted", original=original(b"PK"), at=NOW,
+        reason={"code": "format", "facts": {}}, message="Neither PDF, PostScript nor plain text.")  # fmt: skip
+    job(conn, 3, title="Avoirs novembre", state="held", original=original(b"%PDF-1.7"), at=NOW,
+        reason={"code": "reader-died", "facts": {}}, message="Reading was stopped after 60 seconds.")  # fmt: skip
+    message = "8 invoices: 5 mailed, 1 on paper, 2 wait for accounting"
+    return job(conn, 1, original=original(b"%PDF-1.4"), message=message)
+
+
+def _fields(customer: int, number: int, **changes: str) -> dict[str, str]:
+    code, name, net, vat, total = CUSTOMERS[customer]
+    known = {"customer_code": code, "buyer_name": name, "net": net, "vat": vat, "total": total}
+    return {"number": f"FA-2026-{number:04}", **known, **changes}
+
+
+def _doubtful(conn: sa.Connection, blobs: Blobs, of: str) -> str:
+    fields = _fields(0, 48, customer_code="C004Z", total="1334.56")
+    return invoice(conn, blobs, of, 8, state="waiting", fields=fields, reasons=list(DOUBTS), at=NOW)
+
+
+def _late(conn: sa.Connection, blobs: Blobs, of: str) -> str:
+    doubt = {"code": "dates", "facts": {"issued_on": "2026-11-24", "due_on": "2026-01-31"}, "box": None}
+    fields = _fields(1, 47, due_on="2026-01-31")
+    return invoice(conn, blobs, of, 7, state="waiting", fields=fields, reasons=[doubt])
+
+
+def _acknowledged(conn: sa.Connection, blobs: Blobs, of: str) -> str:
+    key = invoice(conn, blobs, of, 0, fields=_fields(0, 42), corrections={"customer_code": "C0042"})
+    ledger(conn, 41, "act.correct", key, {"who": "marie", "reason": "misread", "fields": {"customer_code": "C0042"}},
+           NOW - timedelta(minutes=8, seconds=59, milliseconds=500))  # fmt: skip
+    ledger(conn, 42, "invoice", key, {}, NOW - timedelta(minutes=8, seconds=59))
+    sent = delivery(conn, key, facts={"contacts": [contact(), contact("direction", "Paul Roux")]})
+    event(conn, sent, "ConsignmentNotification", 1, reply="250 2.0.0 Ok: queued as 4F2A1C")
+    event(
+        conn,
+        sent,
+        "ConsignmentNotification",
+        2,
+        contact=contact("direction")["id"],
+        reply="250 2.0.0 Ok: queued as 4F2A1D",
+    )
+    event(conn, sent, "NotificationAccessTracking", 40, **{"class": "automatic"}, agent="Safe Links")
+    event(conn, sent, "NotificationAccessTracking", 90, **{"class": "person?"}, agent="Firefox")
+    event(conn, sent, "ConsignmentAcceptance", 101, identified_by="link sent to c***@canal.example", agent="Firefox")
+    event(conn, sent, "ContentHandover", 102, bytes_sent="61904")
+    receipt(conn, blobs, sent, 12)
+    return key
+
+
+def _mailed(conn: sa.Connection, blobs: Blobs, of: str, position: int, name: str, **data: str) -> str:
+    key = invoice(conn, blobs, of, position, fields=_fields(position, 42 + position))
+    event(conn, delivery(conn, key), name, 200 + position, **data)
+    return key
+
+
+def _visited(conn: sa.Connection, blobs: Blobs, of: str) -> str:
+    key = invoice(conn, blobs, of, 3, fields=_fields(3, 45))
+    sent = delivery(conn, key)
+    event(conn, sent, "ConsignmentNotification", 301, reply="250 2.0.0 Ok: queued as 4F2A20")
+    event(conn, sent, "NotificationAccessTracking", 302, **{"class": "person?"}, agent="Safari")
+    return key
+
+
+def _on_paper(conn: sa.Connection, blobs: Blobs, of: str) -> str:
+    key = invoice(conn, blobs, of, 4, fields=_fields(4, 46))
+    delivery(conn, key, route="paper", facts={}, why="No consent to electronic invoices", paper="FA-2026-0046.pdf")
+    return key
+
+
+def _again(conn: sa.Connection, blobs: Blobs, of: str) -> str:
+    first = invoice(conn, blobs, of, 5, fields=_fields(5, 40, kind="credit-note"))
+    event(conn, delivery(conn, first), "ConsignmentNotification", 401, reply="250 2.0.0 Ok: queued as 4F2A22")
+    return invoice(conn, blobs, of, 6, fields=_fields(5, 40, kind="credit-note"), state="reprint", reprint_of=first)
 
 
 # Documents ----------------------------------------------------------------------------------------------------------

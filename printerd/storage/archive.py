@@ -54,7 +54,10 @@ SHORTEST_PREFIX = 8
 
 @dataclass(frozen=True, slots=True)
 class JobLine:
-    """A print job in a list. ``invoices`` counts what was found in it; ``size`` is in bytes."""
+    """A print job in a list. ``invoices`` counts what was found in it; ``size`` is in bytes.
+
+    ``trouble`` is why the last attempt failed, while it is tried again.
+    """
 
     id: str
     number: int
@@ -72,6 +75,7 @@ class JobLine:
     received_at: datetime | None
     completed_at: datetime | None
     invoices: int
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ class DeliveryLine:
     created_at: datetime
     sent_at: datetime | None
     contacts: tuple[ContactStanding, ...]
+    trouble: str = ""
 
     @property
     def step(self) -> str:
@@ -203,6 +208,7 @@ class InvoiceDetail:
     reprint_of: str | None
     ledger_index: int | None
     deliveries: tuple[DeliveryLine, ...]
+    trouble: str = ""
 
     def value(self, name: str) -> str:
         """A field as it counts now: corrected, else as read, else empty."""
@@ -222,12 +228,16 @@ class Counts:
 
 
 def list_jobs(
-    conn: sa.Connection, *, state: str | None = None, limit: int = 50, before: int | None = None
+    conn: sa.Connection,
+    *,
+    state: str | Collection[str] | None = None,
+    limit: int = 50,
+    before: int | None = None,
 ) -> tuple[JobLine, ...]:
-    """The latest jobs, newest first; ``before`` is the number of the last one already seen."""
+    """The latest jobs, newest first, in one state or several; ``before`` is the number of the last one already seen."""
     query = _job_query().order_by(jobs.c.number.desc()).limit(limit)
-    if state is not None:
-        query = query.where(jobs.c.state == state)
+    if state:
+        query = query.where(jobs.c.state.in_(_several(state)))
     if before is not None:
         query = query.where(jobs.c.number < before)
     return tuple(_job_line(row) for row in conn.execute(query))
@@ -255,7 +265,7 @@ def list_invoices(
         query = query.where(_matches(conn, words))
         column = sa.func.coalesce(column, "")  # the search finds few, so its indexes go first: hide that of the state
     if state:
-        query = query.where(column.in_([state] if isinstance(state, str) else list(state)))
+        query = query.where(column.in_(_several(state)))
     return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(query)])
 
 
@@ -263,6 +273,10 @@ def invoices_of(conn: sa.Connection, job_id: str) -> tuple[InvoiceLine, ...]:
     """All invoices of one job, in the order of its pages."""
     query = sa.select(invoices).where(invoices.c.job == job_id).order_by(invoices.c.position)
     return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(query)])
+
+
+def _several(state: str | Collection[str]) -> list[str]:
+    return [state] if isinstance(state, str) else list(state)
 
 
 def counts(conn: sa.Connection) -> Counts:
@@ -372,6 +386,7 @@ def _detail(conn: sa.Connection, row: sa.Row[Any]) -> InvoiceDetail:
         reprint_of=row.reprint_of,
         ledger_index=conn.execute(entry).scalar(),
         deliveries=sent,
+        trouble=row.trouble,
     )
 
 
@@ -413,6 +428,7 @@ def _delivery_line(row: sa.Row[Any], told: Iterable[sa.Row[Any]], filed: Iterabl
         expires_at=row.expires_at,
         created_at=row.created_at,
         sent_at=row.sent_at,
+        trouble=row.trouble,
         contacts=tuple(replace(contact, receipt=by_contact.get(contact.id)) for contact in contacts),
     )
 
@@ -491,9 +507,13 @@ CHANGES = {
 """What each event of the edge changes for the contact that it names."""
 
 
+SENT = (InvoiceState.ARCHIVED, InvoiceState.SPECIMEN)
+"""The states that a delivery can be looked for in."""
+
+
 def _with_delivery(conn: sa.Connection, lines: Sequence[InvoiceLine]) -> tuple[InvoiceLine, ...]:
     sent: defaultdict[str, list[DeliveryLine]] = defaultdict(list)
-    for delivery in _deliveries(conn, [line.id for line in lines if line.state == InvoiceState.ARCHIVED]):
+    for delivery in _deliveries(conn, [line.id for line in lines if line.state in SENT]):
         sent[delivery.invoice].append(delivery)
     return tuple(replace(line, delivery=_first_step(sent[line.id])) for line in lines)
 
@@ -514,7 +534,7 @@ def time_line(conn: sa.Connection, invoice_id: str) -> tuple[TimeLineEntry, ...]
     sent = _deliveries(conn, [row.id])
     entries = [
         *_beginnings(row, source),
-        *_ledger_entries(conn, [row.id, row.job, *(delivery.id for delivery in sent)]),
+        *_ledger_entries(conn, [row.id, row.job], _addresses(sent)),
         *_delivery_entries(conn, sent),
         *_receipt_entries(sent),
     ]
@@ -530,7 +550,13 @@ def _beginnings(row: sa.Row[Any], source: sa.Row[Any]) -> Iterable[TimeLineEntry
         yield TimeLineEntry(row.sealed_at, "sealed", {"authority": stamp.get("authority", "")})
 
 
-def _ledger_entries(conn: sa.Connection, subjects: Collection[str]) -> Iterable[TimeLineEntry]:
+def _addresses(sent: Sequence[DeliveryLine]) -> dict[str, str]:
+    return {contact.id: contact.email for delivery in sent for contact in delivery.contacts}
+
+
+def _ledger_entries(
+    conn: sa.Connection, subjects: Collection[str], address: Mapping[str, str]
+) -> Iterable[TimeLineEntry]:
     """Entries of the ledger with the facts of their record, or without them once these were erased."""
     query = (
         sa.select(ledger.c.index, ledger.c.recorded_at, ledger.c.kind, ledger_records.c.body)
@@ -543,17 +569,19 @@ def _ledger_entries(conn: sa.Connection, subjects: Collection[str]) -> Iterable[
         facts = {name: value for name, value in body.items() if isinstance(value, str)}
         fields = body.get("fields")
         corrected = {"fields": ", ".join(f"{name} = {value}" for name, value in fields.items())} if fields else {}
-        yield TimeLineEntry(row.recorded_at, f"ledger.{row.kind}", {**facts, **corrected, "index": str(row.index)})
+        facts = {**facts, **corrected, "index": str(row.index)}
+        yield TimeLineEntry(row.recorded_at, f"ledger.{row.kind}", facts, address.get(facts.get("contact", ""), ""))
 
 
 def _delivery_entries(conn: sa.Connection, sent: Sequence[DeliveryLine]) -> Iterable[TimeLineEntry]:
+    """What left, what was ordered to leave again (a person's order is an act of the ledger), and what the edge told."""
     for delivery in sent:
         if delivery.sent_at:
             yield TimeLineEntry(delivery.sent_at, f"sent.{delivery.route}", {"why": delivery.why})
     ids = [delivery.id for delivery in sent]
-    address = {contact.id: contact.email for delivery in sent for contact in delivery.contacts}
-    for row in conn.execute(sa.select(dispatches).where(dispatches.c.delivery.in_(ids))):
-        facts = {"who": row.who, "reason": row.reason, "state": row.state}
+    address = _addresses(sent)
+    for row in conn.execute(sa.select(dispatches).where(dispatches.c.delivery.in_(ids), dispatches.c.who == "")):
+        facts = {"reason": row.reason, "state": row.state}
         yield TimeLineEntry(row.created_at, "dispatch", facts, address.get(row.contact, ""))
     for row in conn.execute(_events_query(ids)):
         facts = {name: str(value) for name, value in row.data.items()}
@@ -593,6 +621,7 @@ def _job_line(row: sa.Row[Any]) -> JobLine:
         received_at=row.received_at,
         completed_at=row.completed_at,
         invoices=row.found,
+        trouble=row.trouble,
     )
 
 
