@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from stdnum import iban as iban_number
 from stdnum.exceptions import ValidationError
 
-_START = re.compile(r"(?:(?<![A-Z0-9])|(?<=IBAN))[A-Z]{2}[\W_]{0,3}[0-9][\W_]{0,3}[0-9]")
+_START = re.compile(r"(?:(?<![A-Z0-9])|(?<=IBAN))[A-Z][\W_]?[A-Z][\W_]{0,3}[0-9][\W_]{0,3}[0-9]")
 _BETWEEN = re.compile(r"[\W_]*")
 _SHORTEST, _LONGEST = 15, 34
 _DIGITS = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}

@@ -90,6 +90,8 @@ def _without_moment(file: Path) -> bytes:
         for key in ("/CreationDate", "/ModDate"):
             if key in pdf.docinfo:
                 del pdf.docinfo[key]
+        if "/ID" in pdf.trailer:
+            del pdf.trailer["/ID"]
         pdf.save(out, stream_decode_level=pikepdf.StreamDecodeLevel.none, compress_streams=False, deterministic_id=True)
     return out.getvalue()
 

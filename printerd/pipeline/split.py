@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pikepdf
 
+from printerd.errors import DocumentError
 from printerd.model import PageRange
 from printerd.pipeline.layouts import Template
 from printerd.pipeline.pages import Page
@@ -22,13 +23,16 @@ from printerd.pipeline.parse import choose, read_field
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one page says about its place: its layout, its invoice number, and "page ``position`` of …" (0: nothing)."""
+    """What one page says about its place; what it does not say is empty or 0.
 
-    template: Template | None
-    number: str
-    position: int
-    heads: bool
-    """Whether it looks like the head of an invoice in a layout that nobody knows."""
+    ``position`` is that of "page 2 of 3". ``heads``: it looks like the head of an invoice in a layout nobody knows.
+    """
+
+    template: Template | None = None
+    number: str = ""
+    customer: str = ""
+    position: int = 0
+    heads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,14 @@ def look(pages: Sequence[Page], templates: Sequence[Template]) -> tuple[Seen, ..
 def _look(page: Page, template: Template | None) -> Seen | None:
     if template is None:
         return None
-    number = read_field(template, "number", [page])
+    number, customer = (read_field(template, name, [page]) for name in ("number", "customer_code"))
     position = template.page.search(page.text) if template.page else None
-    return Seen(template, number.value if number else "", int(position["number"]) if position else 0, False)
+    return Seen(
+        template,
+        number.value if number else "",
+        customer.value if customer else "",
+        int(position["number"]) if position else 0,
+    )
 
 
 def _look_after(page: Page, before: Sequence[Seen]) -> Seen:
@@ -67,30 +76,42 @@ def _look_after(page: Page, before: Sequence[Seen]) -> Seen:
         going_on = _look(page, earlier.template)
         if going_on and going_on.number and going_on.number == earlier.number:
             return going_on
-    return Seen(None, "", 0, bool(_HEAD.search(page.text)))
+    return Seen(heads=_HEAD.search(page.text) is not None)
 
 
 def split(seen: Sequence[Seen]) -> tuple[Part, ...]:
     """The invoices of a document, in the order of its pages; every page is in exactly one."""
-    starts = [index for index in range(len(seen)) if index == 0 or _begins(seen, index)]
-    ends = [*starts[1:], len(seen)]
-    return tuple(
-        Part(PageRange(start + 1, end), next((page.template for page in seen[start:end] if page.template), None))
-        for start, end in zip(starts, ends, strict=True)
-    )
+    groups: list[list[Seen]] = []
+    for page in seen:
+        if not groups or _begins(groups[-1], page):
+            groups.append([])
+        groups[-1].append(page)
+    parts, first = [], 1
+    for group in groups:
+        template = next((page.template for page in group if page.template), None)
+        parts.append(Part(PageRange(first, first + len(group) - 1), template))
+        first += len(group)
+    return tuple(parts)
 
 
-def _begins(seen: Sequence[Seen], index: int) -> bool:
-    """Whether another invoice begins here: another number, a page that says 1 or does not follow, an unknown head."""
-    page, before = seen[index], seen[index - 1]
-    number = next((earlier.number for earlier in reversed(seen[:index]) if earlier.number), "")
-    if page.number and not number:
-        return before.position > 0 and page.position != before.position + 1  # else a cover sheet goes before
-    if page.number and page.number != number:
+def _begins(group: Sequence[Seen], page: Seen) -> bool:
+    """Whether another invoice begins here: it has another number or customer, or is not the page that should follow.
+
+    A page that says nothing goes with the pages before it: the small print on the back.
+    """
+    number, customer = (_first(group, name) for name in ("number", "customer"))
+    follows = page.position == group[-1].position + 1
+    if page.heads or (page.customer and customer and page.customer != customer):
         return True
-    if page.position:
-        return page.position == 1 or (not page.number and page.position != before.position + 1)
-    return page.heads
+    if page.number and number:
+        return page.number != number or page.position == 1
+    if page.number:  # before it are a cover sheet, or pages whose own number was not found
+        return group[0].heads or (group[-1].position > 0 and not follows)
+    return page.position == 1 or (page.position > 1 and not follows)
+
+
+def _first(group: Sequence[Seen], name: str) -> str:
+    return next((str(value) for page in group if (value := getattr(page, name))), "")
 
 
 # What a reader of the page would not see, and a viewer would run, open or hand out (ISO 32000-1 sections 12.6, 7.11.4).
@@ -105,32 +126,53 @@ def write_parts(pdf: bytes, parts: Sequence[Part], folder: Path) -> tuple[list[s
     """Writes ``0.pdf``, ``1.pdf``, … into ``folder``, without anything that acts when it is opened.
 
     Returns their names and what was removed. A document of one invoice with nothing to remove is not rewritten: its
-    name is None. The same document gives the same bytes.
+    name is None. The same document gives the same bytes. Raises :class:`DocumentError` when it cannot be taken apart.
     """
-    with pikepdf.open(BytesIO(pdf)) as document:
-        removed = strip(document)
-        if len(parts) == 1 and not removed:
-            return [None], []
-        shared = _share_resources(document)
-        names: list[str | None] = []
-        for index, part in enumerate(parts):
-            names.append(f"{index}.pdf")
-            _write_part(document, part.pages, folder / f"{index}.pdf", shared=shared)
+    try:
+        with pikepdf.open(BytesIO(pdf)) as document:
+            return _written(document, parts, folder)
+    except pikepdf.PdfError as error:
+        raise DocumentError(
+            f"The document is damaged: {error}",
+            code="unreadable",
+            remedy="Print it again from the ERP; if it fails again, look at its PDF export.",
+        ) from error
+
+
+def _written(document: pikepdf.Pdf, parts: Sequence[Part], folder: Path) -> tuple[list[str | None], list[str]]:
+    removed = strip(document)
+    if len(parts) == 1 and not removed:
+        return [None], []
+    names: list[str | None] = [f"{index}.pdf" for index in range(len(parts))]
+    if len(parts) == 1:
+        _save(document, folder / "0.pdf")
         return names, removed
+    shared = _share_resources(document)
+    for index, part in enumerate(parts):
+        _write_part(document, part.pages, folder / f"{index}.pdf", shared=shared)
+    return names, removed
 
 
 def _write_part(document: pikepdf.Pdf, pages: PageRange, file: Path, *, shared: bool) -> None:
-    """Copies pages as they are: nothing is decoded or compressed again."""
+    """Copies pages as they are, and which layers are hidden; references to pages of others are not followed."""
     with pikepdf.new() as part:
         part.pages.extend(document.pages[pages.first - 1 : pages.last])
+        if (layers := document.Root.get("/OCProperties")) is not None:
+            part.Root.OCProperties = part.copy_foreign(document.make_indirect(layers))
         if shared:
             part.remove_unreferenced_resources()
-        part.save(
-            file,
-            stream_decode_level=pikepdf.StreamDecodeLevel.none,
-            compress_streams=False,
-            deterministic_id=True,
-        )
+        _save(part, file)
+
+
+def _save(document: pikepdf.Pdf, file: Path) -> None:
+    """Nothing is decoded or compressed again: that costs twenty times the rest."""
+    document.save(
+        file,
+        encryption=False,
+        stream_decode_level=pikepdf.StreamDecodeLevel.none,
+        compress_streams=False,
+        deterministic_id=True,
+    )
 
 
 def _share_resources(document: pikepdf.Pdf) -> bool:
@@ -165,9 +207,19 @@ def _strip(thing: pikepdf.Object, removed: set[str]) -> None:
 
 def _strip_keys(thing: pikepdf.Dictionary | pikepdf.Stream, removed: set[str]) -> None:
     action = str(thing.get("/S", ""))
-    doomed: Mapping[str, str] = {key: key for key in _KEYS if key in thing}
+    doomed: Mapping[str, str] = {key: key for key in _KEYS if key in thing and not _is_resource(thing[key])}
     if action in _ACTIONS:
         doomed = {str(key): action for key in thing.keys() if key != "/Type"}  # noqa: SIM118 - a PDF object is no dict
     for key, name in doomed.items():
         removed.add(name)
         del thing[key]
+
+
+def _is_resource(value: object) -> bool:
+    """Whether it is a font, a picture or the like: their names are free, and one may be called /JS."""
+    if not isinstance(value, pikepdf.Dictionary | pikepdf.Stream):
+        return False
+    return str(value.get("/Type")) in _RESOURCES or str(value.get("/Subtype")) in _RESOURCES or "/PatternType" in value
+
+
+_RESOURCES = frozenset({"/Font", "/XObject", "/ExtGState", "/Pattern", "/Image", "/Form"})
