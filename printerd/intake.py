@@ -173,7 +173,7 @@ class Intake:
         self._blobs = blobs
         self._language = language
         self._now = now
-        self._room = _Room(blobs.free_space, free_space)
+        self._room = _Room(blobs, free_space)
         self._writer = Writer(database, blobs, committed)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
         self._uploading: set[JobId] = set()  # the sweep leaves them alone
@@ -370,13 +370,13 @@ def _abort(job: JobId, now: datetime, told: tuple[Mapping[str, Any], str], conne
 class _Room:
     """Disk space: what is free, less what has been promised to uploads, less what must stay free."""
 
-    def __init__(self, free: Callable[[], int], keep: int) -> None:
-        self._free = free
+    def __init__(self, blobs: Blobs, keep: int) -> None:
+        self._blobs = blobs
         self._keep = keep
         self._promised = 0
 
     def left(self) -> int:
-        return self._free() - self._promised - self._keep
+        return self._blobs.free_space() - self._promised - self._keep
 
     def require(self, size: int) -> None:
         if self.left() < size:

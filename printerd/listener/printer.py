@@ -35,6 +35,10 @@ _SIZES: Final[Mapping[str, tuple[int, int]]] = {
 }
 """PWG 5101.1 names, in hundredths of a millimetre; the default first."""
 _MARGINS: Final = ("media-bottom-margin", "media-left-margin", "media-right-margin", "media-top-margin")
+_MARGIN: Final = 1
+"""Hundredths of a millimetre. Pages may be filled to their edges; with a margin of 0 CUPS offers nothing but
+"A4.Borderless", which no application asks for.
+"""
 _SOURCE: Final = "auto"
 _TYPE: Final = "stationery"
 
@@ -46,7 +50,7 @@ def _media_size(name: str) -> dict[str, int]:
 
 def _media_col(name: str) -> dict[str, Any]:
     """A page of that size that may be filled to its edges: nothing here has rollers."""
-    margins = dict.fromkeys(_MARGINS, 0)
+    margins = dict.fromkeys(_MARGINS, _MARGIN)
     return {"media-size": _media_size(name), **margins, "media-source": _SOURCE, "media-type": _TYPE}
 
 
@@ -83,7 +87,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "number-up": Option(1, (1,)),
     "orientation-requested": Option(Orientation.PORTRAIT, tuple(Orientation)),
-    "output-bin": Option("face-up", ("face-up", "face-down")),
+    "output-bin": Option("face-down", ("face-down",)),  # with face-up CUPS sends the last page first
     "print-color-mode": Option("auto", ("auto", "color", "monochrome")),
     "print-content-optimize": Option("auto", ("auto",)),
     "print-quality": Option(Quality.NORMAL, tuple(Quality)),
@@ -258,7 +262,7 @@ def _media() -> tuple[Attribute, ...]:
         attribute("media-col-ready", *cols),
         attribute("media-col-database", *cols),
         attribute("media-size-supported", *(_media_size(name) for name in _SIZES)),
-        *(attribute(f"{name}-supported", 0) for name in _MARGINS),
+        *(attribute(f"{name}-supported", _MARGIN) for name in _MARGINS),
         attribute("media-source-supported", _SOURCE),
         attribute("media-type-supported", _TYPE),
     )

@@ -1,0 +1,5 @@
+"""The fixtures of this folder."""
+
+from ..cups import cupsd
+
+__all__ = ["cupsd"]
