@@ -26,8 +26,24 @@ STALLED = 60.0
 """A client that takes no byte for so many seconds has broken off."""
 
 
+CONNECTION = "receipt_service.connection"
+"""Under this name an application finds its :class:`Connection` among the scope's extensions."""
+
+
+@dataclass(slots=True)
+class Connection:
+    """What the protocol knows of one connection: whether it ended, and whether bytes of ours were left then."""
+
+    lost: bool = False
+    dropped: bool = False
+
+
 class DrainedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with a write buffer limit of zero: writing pauses until the socket has taken all."""
+    """uvicorn's HTTP/1.1 with a write buffer limit of zero: writing pauses until the socket has taken all.
+
+    A client that has read the last byte may close at once: that is no broken
+    transfer. So the end of a connection tells whether anything was still waiting.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         transport.set_write_buffer_limits(high=0)
@@ -35,7 +51,16 @@ class DrainedProtocol(HttpToolsProtocol):
         # second packet waits 40 ms for the acknowledgement of its first (RFC 896).
         if transport.get_extra_info("socket").family != socket.AF_UNIX:
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection = Connection()
         super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connection.lost, self.connection.dropped = True, self.flow.write_paused
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {CONNECTION: self.connection}  # type: ignore[dict-item]  # a value, not a mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +92,33 @@ class HandOver:
         self._tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_disconnect(receive))
+        connection: Connection = scope["extensions"][CONNECTION]
         digest, sent, reason = hashlib.sha256(), 0, "the transfer was interrupted"
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
             async with await anyio.open_file(self._file, "rb") as file:
                 chunk = await file.read(CHUNK)
-                while chunk and not gone.done():
+                while chunk:
                     digest.update(chunk)
                     ahead = await file.read(CHUNK)
                     if not ahead and digest.hexdigest() != self._sha256:
                         break  # the last bytes are kept back: nobody gets a damaged document as a whole one
                     await _send(send, chunk)
+                    if connection.lost:
+                        break
                     sent += len(chunk)
                     chunk = ahead
-            await _send(send, b"")  # returns when the socket has taken the last byte, or the client is gone
-            await asyncio.sleep(0)
-            reason = self._fault(sent, gone.done())
+            await _send(send, b"")  # returns when the socket has taken the last byte, or the connection ended
+            reason = self._fault(sent, connection)
         except TimeoutError:
             reason = f"the client took nothing for {STALLED:.0f} s"
         finally:
-            gone.cancel()
             await asyncio.shield(self._tell(Handed(digest.hexdigest(), sent, now(), reason)))
         if not reason:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _fault(self, sent: int, gone: bool) -> str:
-        if gone:
+    def _fault(self, sent: int, connection: Connection) -> str:
+        if connection.dropped or (connection.lost and sent < self._size):
             return "the client closed the connection"
         return "" if sent == self._size else "the stored file is damaged"
 
@@ -108,9 +133,3 @@ class HandOver:
 async def _send(send: Send, chunk: bytes) -> None:
     async with asyncio.timeout(STALLED):
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-
-async def _disconnect(receive: Receive) -> None:
-    """Ends when the client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        continue
