@@ -7,7 +7,9 @@ offer (user namespaces forbidden by a unit, no Landlock before Linux 5.13) is le
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 import resource
 import signal
 import sys
@@ -18,7 +20,7 @@ from pathlib import Path
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 # prctl(2), unshare(2)
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 # landlock(7): system calls, and the rights of a version 3 rule set (version 1 has 13 bits, 2 adds REFER, 3 TRUNCATE)
@@ -26,8 +28,20 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG, _PATH_BENEATH = 1, 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
+_SCOPED_SINCE, _SCOPES = 6, 3
+"""Since version 6 signals and abstract sockets end at the edge of the domain."""
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
+
+# seccomp(2): what a filter reads of a system call, and what it answers
+_SECCOMP_MODE_FILTER, _ALLOW, _REFUSE = 2, 0x7FFF0000, 0x00050000 | errno.EACCES
+_LOAD, _EQUALS, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_NUMBER, _ARCHITECTURE = 0, 4
+_SOCKET_CALL = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+"""AUDIT_ARCH of a machine, and its number of socket(2)."""
+_IO_URING_SETUP = 425
+"""Its rings open sockets that no filter sees."""
+_X32 = 0x40000000
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/fonts", "/etc/ghostscript", "/etc/localtime",
            "/var/lib/ghostscript", "/dev/urandom", "/proc/self")  # fmt: skip
@@ -45,7 +59,11 @@ class Limits:
 
 
 class _RulesetAttribute(ctypes.Structure):
-    _fields_ = (("handled_access_fs", ctypes.c_uint64),)
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
 
 
 class _PathBeneath(ctypes.Structure):
@@ -53,8 +71,16 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
+class _Instruction(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint16), ("yes", ctypes.c_uint8), ("no", ctypes.c_uint8), ("k", ctypes.c_uint32))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint16), ("filter", ctypes.POINTER(_Instruction)))
+
+
 def confine(limits: Limits | None, folder: Path) -> None:
-    """Confines this process for good: it writes under ``folder`` alone, reaches no network, and dies with its parent.
+    """Confines this process for good: it writes under ``folder`` alone, opens no socket, and dies with its parent.
 
     With ``limits`` None it keeps files and network (a sealer asks a timestamp authority); it still gains no
     privilege, leaves no core, and dies with its parent.
@@ -64,6 +90,7 @@ def confine(limits: Limits | None, folder: Path) -> None:
     if limits is not None:
         _leave_network()
         _leave_files(folder)
+        _leave_sockets()
         lower(resource.RLIMIT_AS, limits.address_space)
         lower(resource.RLIMIT_FSIZE, limits.file_size)
         lower(resource.RLIMIT_NOFILE, limits.open_files)
@@ -95,13 +122,39 @@ def _leave_network() -> None:
         _LIBC.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
+def _leave_sockets() -> None:
+    """Refuses socket(2), also of unix sockets, which no network namespace holds back; and calls of other machines."""
+    if platform.machine() not in _SOCKET_CALL:
+        return
+    architecture, socket_call = _SOCKET_CALL[platform.machine()]
+    instructions = (
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUALS, 0, 5, architecture),
+        (_LOAD, 0, 0, _NUMBER),
+        (_AT_LEAST, 3, 0, _X32),
+        (_EQUALS, 2, 0, socket_call),
+        (_EQUALS, 1, 0, _IO_URING_SETUP),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _REFUSE),
+    )
+    filter_ = (_Instruction * len(instructions))(*(_Instruction(*one) for one in instructions))
+    program = _Program(len(instructions), filter_)
+    _LIBC.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0)
+
+
+def landlock_version() -> int:
+    """The version of Landlock in this kernel; 0 or less when it has none."""
+    return int(_LIBC.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG))
+
+
 def _leave_files(folder: Path) -> None:
-    version = _LIBC.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)
+    version = landlock_version()
     if version < 1:
         return
-    rights = _RIGHTS[min(version, 3)]
-    attribute = _RulesetAttribute(rights)
-    rules = _LIBC.syscall(_CREATE_RULESET, ctypes.byref(attribute), ctypes.sizeof(attribute), 0)
+    rights = _RIGHTS[min(version, max(_RIGHTS))]
+    attribute = _RulesetAttribute(rights, 0, _SCOPES if version >= _SCOPED_SINCE else 0)
+    size = ctypes.sizeof(attribute) if version >= _SCOPED_SINCE else 8
+    rules = _LIBC.syscall(_CREATE_RULESET, ctypes.byref(attribute), size, 0)
     if rules < 0:
         return
     _allow(rules, str(folder), rights)

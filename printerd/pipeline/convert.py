@@ -109,9 +109,10 @@ ADVANCE = 0.602
 """The width of every character of the fonts below, in ems."""
 FONTS = (
     "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf",
+    "/usr/share/fonts/dejavu-sans-mono-fonts/DejaVuSansMono.ttf",
     "/usr/share/fonts/truetype/liberation/LiberationMono-Regular.ttf",
 )
-"""Fonts with é, € and œ. Debian: fonts-dejavu-core, fonts-liberation."""
+"""Fonts with é, € and œ. Debian: fonts-dejavu-core, fonts-liberation; Fedora: dejavu-sans-mono-fonts."""
 
 
 def _text(source: BinaryIO, _folder: Path, _timeout: float) -> bytes:

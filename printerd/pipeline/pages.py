@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import pypdfium2 as pdfium  # type: ignore[import-untyped]  # ships no types
@@ -99,16 +100,27 @@ def _opened(pdf: bytes) -> pdfium.PdfDocument:
 
 
 def _page(document: pdfium.PdfDocument, index: int) -> Page:
-    page = document[index]
-    try:
-        textpage = page.get_textpage()
-        try:
-            text = _text(textpage)
-            return Page(index + 1, text, tuple(_words(textpage, text)))
-        finally:
-            textpage.close()
-    finally:
-        page.close()
+    with closing(document[index]) as page:
+        if not _flatten(page):
+            return _read(page, index + 1)
+    with closing(document[index]) as page:  # the handle from before does not show what was flattened
+        return _read(page, index + 1)
+
+
+def _flatten(page: pdfium.PdfPage) -> bool:
+    """Makes notes, stamps and form fields part of the page, in memory: a reader of the page sees their words too."""
+    if fpdf.FPDFPage_GetAnnotCount(page) == 0:
+        return False
+    done = fpdf.FPDFPage_Flatten(page, fpdf.FLAT_NORMALDISPLAY)
+    if done == fpdf.FLATTEN_FAIL:
+        raise pdfium.PdfiumError("its annotations cannot be drawn")
+    return bool(done == fpdf.FLATTEN_SUCCESS)
+
+
+def _read(page: pdfium.PdfPage, number: int) -> Page:
+    with closing(page.get_textpage()) as textpage:
+        text = _text(textpage)
+        return Page(number, text, tuple(_words(textpage, text)))
 
 
 def _text(textpage: pdfium.PdfTextPage) -> str:

@@ -93,3 +93,17 @@ def postscript(*bodies: str, pages: int | str | None = None) -> bytes:
     for body in bodies:
         lines += ["72 700 moveto", body, "showpage"]
     return "\n".join([*lines, "%%EOF", ""]).encode("latin-1")
+
+
+def stamped(subtype: bytes, words: bytes) -> bytes:
+    """A page with ``words`` in the appearance of a note, stamp or form field over it."""
+    fonts = b"<< /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    return raw_pdf(
+        b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [6 0 R] >> >>",
+        b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Annots [6 0 R] /Resources %s >>"
+        % fonts,
+        stream(b"BT /F 12 Tf 72 700 Td (Page text) Tj ET"),
+        stream(b"BT /F 12 Tf 2 2 Td (%s) Tj ET" % words, b"/Subtype /Form /BBox [0 0 300 20] /Resources %s" % fonts),
+        b"<< /Type /Annot /Subtype /%s /Rect [72 500 372 520] /F 4 /AP << /N 5 0 R >> >>" % subtype,
+    )

@@ -110,6 +110,8 @@ def reach(values: Values, _files: Files, _folder: Path) -> Values:
     return {
         "read": _outcome(lambda: Path(values["secret"]).read_text()),
         "write": _outcome(lambda: Path(values["outside"]).write_text("x")),
+        "signal": _outcome(lambda: os.kill(values["pid"], 0)),
+        "unix": _outcome(lambda: socket.socket(socket.AF_UNIX).close()),
         "connect": _outcome(lambda: socket.create_connection(("127.0.0.1", values["port"]), 2).close()),
     }
 

@@ -184,7 +184,6 @@ def test_real_invoices_are_read(tmp_path: Path, name: str) -> None:
         ),
         (TEXT, b"", "empty"),
         (TEXT, b"\0\1", "not-text"),
-        (TEXT, b"\f".join([b"x"] * 10_001), "too-many-pages"),
         (POSTSCRIPT, b"", "empty"),
         (POSTSCRIPT, b"%!PS\n{ } loop\n", "unreadable"),
         (POSTSCRIPT, paper.postscript("(/etc/passwd) (r) file"), "unreadable"),
