@@ -243,10 +243,10 @@ def rows_of_jobs(conn: sa.Connection, blobs: Blobs) -> str:
         return blobs.put(data, "application/octet-stream").digest
 
     job(conn, 2, title="Publipostage.docx", user="paul", state="aborted", original=original(b"PK"), at=NOW,
-        reason={"code": "format", "facts": {}}, message="Neither PDF, PostScript nor plain text.")  # fmt: skip
+        reason={"code": "unknown-format", "facts": {}}, message="This document format is not taken.")  # fmt: skip
     job(conn, 3, title="Avoirs novembre", state="held", original=original(b"%PDF-1.7"), at=NOW,
         reason={"code": "reader-died", "facts": {}}, message="Reading was stopped after 60 seconds.")  # fmt: skip
-    message = "8 invoices: 5 mailed, 1 on paper, 2 wait for accounting"
+    message = "9 factures : 5 envoyées, 1 sur papier, 2 attendent la comptabilité, 1 réimpression"
     return job(conn, 1, original=original(b"%PDF-1.4"), message=message)
 
 

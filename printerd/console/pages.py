@@ -10,8 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from printerd import reasons
-from printerd.console import texts
+from printerd.console import formats, sheets, texts
 
 
 class Pages:
@@ -40,20 +39,18 @@ class Pages:
             "lang": language,
             "t": partial(texts.text, language),
             "knows": partial(texts.knows, language),
-            "day": partial(texts.day, language),
-            "moment": partial(texts.moment, language),
-            "clock_time": partial(texts.clock_time, language),
-            "money": partial(texts.money, language),
-            "count": partial(texts.count, language),
-            "size": partial(texts.size, language),
-            "place": partial(texts.place, language),
-            "sentence": partial(_sentence, language),
-            "groups": texts.groups,
+            "day": partial(formats.day, language),
+            "short_day": partial(formats.short_day, language),
+            "moment": partial(formats.moment, language),
+            "clock_time": partial(formats.clock_time, language),
+            "money": partial(formats.money, language),
+            "count": partial(formats.count, language),
+            "size": partial(formats.size, language),
+            "place": partial(formats.place, language),
+            "sentence": partial(sheets.said, language),
+            "job_said": partial(sheets.job_said, language),
+            "job_next": partial(sheets.job_next, language),
+            "groups": formats.groups,
         }
         page = self._jinja.get_template(template).render(**words, **values)
         return HTMLResponse(page, status, {"Content-Language": language, "Vary": "Accept-Language"})
-
-
-def _sentence(language: str, reason: Any) -> str:
-    """A reason in words; one that only the door knows (a refused job) has them in the job's message."""
-    return reasons.sentence(reason, language) if reason.code in reasons.REASONS else ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
 
-from printerd.console import texts
+from printerd import reasons
+from printerd.console import formats, texts
 from printerd.model import InvoiceState, Reason
-from printerd.storage.archive import InvoiceDetail, TimeLineEntry
+from printerd.storage.archive import InvoiceDetail, JobLine, TimeLineEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,23 @@ class Happening:
     contact: str
 
 
+def said(language: str, reason: Reason) -> str:
+    """What is wrong, in words; a reason of another version is shown by its code."""
+    return reasons.sentence(reason, language) if reason.code in reasons.REASONS else reason.code
+
+
+def job_said(language: str, job: JobLine) -> str:
+    """What became of a job, in the reader's words where its reason has them, else as the print queue was told."""
+    known = job.reason if job.reason and job.reason.code in reasons.REASONS else None
+    return said(language, known) if known else job.message
+
+
+def job_next(language: str, job: JobLine) -> str:
+    """What to do about a job that was refused or is on hold. Commands are for the terminal: this page has a button."""
+    remedy = reasons.remedy(job.reason, language) if job.reason and job.reason.code in reasons.REASONS else ""
+    return remedy if remedy and "invoice-printer" not in remedy else texts.text(language, f"job.next.{job.state}")
+
+
 def remedy(reason: Reason) -> str:
     """The key of what to do about a reason."""
     return REMEDIES.get(reason.code, "remedy.correct")
@@ -210,7 +229,7 @@ def days(entries: Sequence[TimeLineEntry], language: str) -> list[tuple[str, lis
     """The time line in words, by day."""
     told = [_happening(entry, language) for entry in entries if _key(entry) in LOOKS]
     by_day = groupby(told, key=lambda one: one.time.astimezone().date())
-    return [(texts.day(language, on.isoformat()), list(ones)) for on, ones in by_day]
+    return [(formats.day(language, on.isoformat()), list(ones)) for on, ones in by_day]
 
 
 def _key(entry: TimeLineEntry) -> str:
@@ -223,8 +242,15 @@ def _happening(entry: TimeLineEntry, language: str) -> Happening:
     for name, source in (("visitor", "class"), ("refusal", "reason")):
         if texts.knows(language, f"{name}.{facts.get(source)}"):
             facts[name] = texts.text(language, f"{name}.{facts[source]}")
+    if "fields" in facts:
+        facts["fields"] = re.sub(r"\w+(?= = )", lambda name: _label(name[0], language), facts["fields"])
     detail = texts.text(language, f"{key}.detail", **facts) if texts.knows(language, f"{key}.detail") else ""
     return Happening(entry.time, LOOKS[key], texts.text(language, key, **facts), _trim(detail), entry.contact)
+
+
+def _label(field: str, language: str) -> str:
+    key = f"fact.{field}"
+    return texts.text(language, key) if texts.knows(language, key) else field
 
 
 def _trim(detail: str) -> str:

@@ -1,4 +1,4 @@
-"""Every word of the console, in French and in English, and how both write dates, amounts and places.
+"""Every word of the console, in French and in English.
 
 A key stands in both tables or in none (a test counts them). Words say what is
 known: a page was visited, never that an invoice was read.
@@ -8,19 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from babel import dates, numbers
-
-from printerd.model import Box
-from printerd.storage.archive import COUNTED
-
-LOCALES = {"fr": "fr_FR", "en": "en_GB"}
 NO_BREAK = "\N{NO-BREAK SPACE}"
-A4 = (595.0, 842.0)
-"""Width and height in points of the paper that places are said for."""
 
 TEXTS: dict[str, dict[str, str]] = {
     "en": {
@@ -49,7 +39,18 @@ TEXTS: dict[str, dict[str, str]] = {
         "search.clear": "Clear",
         "tabs.invoices": "Invoices by state",
         "tabs.jobs": "Print jobs by state",
-        "all": "All",
+        "tab.all": "All",
+        "tab.waiting": "To review",
+        "tab.progress": "In progress",
+        "tab.archived": "Archived",
+        "tab.reprint": "Reprints",
+        "tab.rejected": "Rejected",
+        "tab.specimen": "Specimens",
+        "tab.job.all": "All",
+        "tab.job.attention": "Need attention",
+        "tab.job.progress": "In progress",
+        "tab.job.done": "Done",
+        "tab.job.canceled": "Cancelled",
         "newer": "Newer",
         "older": "Older",
         "pages": "Pages of the list",
@@ -71,7 +72,6 @@ TEXTS: dict[str, dict[str, str]] = {
         "state.waiting": "To review",
         "state.checking": "Being checked",
         "state.ready": "Being sealed",
-        "state.progress": "In progress",
         "state.archived": "Archived",
         "state.reprint": "Reprint",
         "state.rejected": "Rejected",
@@ -79,12 +79,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "job.incoming": "Arriving",
         "job.received": "Received",
         "job.processing": "Processing",
-        "job.progress": "In progress",
         "job.done": "Done",
         "job.aborted": "Refused",
         "job.canceled": "Cancelled",
         "job.held": "On hold",
-        "job.attention": "Needs attention",
         "step.failed": "Mail failed",
         "step.uncertain": "Mail uncertain",
         "step.refused": "Link declined",
@@ -295,7 +293,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "event.NotificationAccessTracking": "Page requested",
         "event.NotificationAccessTracking.detail": "{visitor} – {agent}",
         "event.ConsignmentAcceptance": "Button pressed: receipt acknowledged",
-        "event.ConsignmentAcceptance.detail": "{identified_by} {signs}",
+        "event.ConsignmentAcceptance.detail": "{agent} {signs}",
         "event.ContentHandover": "File sent whole",
         "event.ContentHandover.detail": "{bytes_sent} bytes",
         "event.ContentHandoverFailure": "Download broken off",
@@ -338,7 +336,18 @@ TEXTS: dict[str, dict[str, str]] = {
         "search.clear": "Effacer",
         "tabs.invoices": "Factures par état",
         "tabs.jobs": "Impressions par état",
-        "all": "Toutes",
+        "tab.all": "Toutes",
+        "tab.waiting": "À vérifier",
+        "tab.progress": "En cours",
+        "tab.archived": "Archivées",
+        "tab.reprint": "Réimpressions",
+        "tab.rejected": "Rejetées",
+        "tab.specimen": "Spécimens",
+        "tab.job.all": "Toutes",
+        "tab.job.attention": "À voir",
+        "tab.job.progress": "En cours",
+        "tab.job.done": "Terminées",
+        "tab.job.canceled": "Annulées",
         "newer": "Plus récentes",
         "older": "Plus anciennes",
         "pages": "Pages de la liste",
@@ -360,7 +369,6 @@ TEXTS: dict[str, dict[str, str]] = {
         "state.waiting": "À vérifier",
         "state.checking": "En vérification",
         "state.ready": "En cours de scellement",
-        "state.progress": "En cours",
         "state.archived": "Archivée",
         "state.reprint": "Réimpression",
         "state.rejected": "Rejetée",
@@ -368,12 +376,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "job.incoming": "En arrivée",
         "job.received": "Reçue",
         "job.processing": "En traitement",
-        "job.progress": "En cours",
         "job.done": "Terminée",
         "job.aborted": "Refusée",
         "job.canceled": "Annulée",
         "job.held": "Suspendue",
-        "job.attention": "À voir",
         "step.failed": "Courriel en échec",
         "step.uncertain": "Envoi incertain",
         "step.refused": "Lien décliné",
@@ -429,16 +435,14 @@ TEXTS: dict[str, dict[str, str]] = {
         "place.right": "à droite",
         "remedy.correct": "Lisez la valeur sur la page et corrigez le champ signalé ci-dessous.",
         "remedy.accept": "Comparez avec la page. Corrigez les champs signalés ou libérez la facture telle quelle.",
-        "remedy.unread": "Saisissez les champs ci-dessous, puis libérez la facture. Si cette mise en page doit revenir, "
-        ""
-        "demandez un modèle au service informatique.",
+        "remedy.unread": "Saisissez les champs ci-dessous, puis libérez la facture. "
+        "Si cette mise en page doit revenir, demandez un modèle au service informatique.",
         "remedy.customer": "Corrigez le code client ci-dessous, ou faites importer le client puis libérez la facture : "
         "elle sera contrôlée de nouveau.",
         "remedy.contact": "Faites ajouter une adresse au client, puis libérez la facture : "
         "elle sera contrôlée de nouveau.",
-        "remedy.seller": "Si c’est bien votre société, le service informatique complète les émetteurs dans les réglages. "
-        ""
-        "Sinon, cherchez qui l’a imprimée et rejetez-la.",
+        "remedy.seller": "Si c’est bien votre société, le service informatique complète les émetteurs "
+        "dans les réglages. Sinon, cherchez qui l’a imprimée et rejetez-la.",
         "remedy.iban": "Cherchez qui a changé la page. Si le compte est à vous, le service informatique l’ajoute aux "
         "réglages. Sinon, rejetez la facture.",
         "remedy.number": "Si le numéro est mal lu, corrigez-le ci-dessous. S’il a été émis deux fois, rejetez "
@@ -594,7 +598,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "event.NotificationAccessTracking": "Page demandée",
         "event.NotificationAccessTracking.detail": "{visitor} – {agent}",
         "event.ConsignmentAcceptance": "Bouton pressé : réception accusée",
-        "event.ConsignmentAcceptance.detail": "{identified_by} {signs}",
+        "event.ConsignmentAcceptance.detail": "{agent} {signs}",
         "event.ContentHandover": "Fichier transmis en entier",
         "event.ContentHandover.detail": "{bytes_sent} octets",
         "event.ContentHandoverFailure": "Téléchargement interrompu",
@@ -640,64 +644,3 @@ def preferred(accept_language: str, otherwise: str) -> str:
             liked.append((float(quality or 1), language))
     best = max(liked, key=lambda one: one[0], default=(0.0, otherwise))
     return best[1] if best[0] > 0 else otherwise
-
-
-def day(language: str, value: str | datetime | None) -> str:
-    """``24 November 2026``. What is no date is shown as it stands: it may be what is wrong."""
-    if isinstance(value, datetime):
-        return dates.format_date(value.astimezone(), "d MMMM y", LOCALES[language])
-    try:
-        return dates.format_date(date.fromisoformat(value or ""), "d MMMM y", LOCALES[language])
-    except ValueError:
-        return value or ""
-
-
-def moment(language: str, value: datetime | None) -> str:
-    """Day and time of this machine's zone, to the second, with the zone's name."""
-    if value is None:
-        return ""
-    local = value.astimezone()
-    join = " à " if language == "fr" else ", "
-    return f"{day(language, local)}{join}{local:%H:%M:%S}{NO_BREAK}{local:%Z}"
-
-
-def clock_time(_language: str, value: datetime) -> str:
-    return f"{value.astimezone():%H:%M:%S}"
-
-
-def money(language: str, amount: str, currency: str) -> str:
-    """``€1,234.56`` or ``1 234,56 €``; what is no amount is shown as it stands."""
-    try:
-        return str(numbers.format_currency(Decimal(amount), currency or "EUR", locale=LOCALES[language]))
-    except (InvalidOperation, ValueError):
-        return amount
-
-
-def count(language: str, number: int) -> str:
-    """A counted number; where counting stopped, it says so."""
-    shown = str(numbers.format_decimal(min(number, COUNTED), locale=LOCALES[language]))
-    return f"{shown}+" if number >= COUNTED else shown
-
-
-def size(language: str, octets: int) -> str:
-    """Kilobytes or megabytes of 1,000, as file managers show them."""
-    value, unit = (octets / 1e6, "M") if octets >= 1e6 else (octets / 1e3, "k")
-    digits = numbers.format_decimal(round(value, 1), locale=LOCALES[language])
-    return f"{digits}{NO_BREAK}{unit}{'o' if language == 'fr' else 'B'}"
-
-
-def place(language: str, box: Box) -> str:
-    """Where on the page a box is, in words: thirds of an A4 page."""
-    across = ("left", "centre", "right")[_third((box.left + box.right) / 2 / A4[0])]
-    down = ("bottom", "middle", "top")[_third((box.bottom + box.top) / 2 / A4[1])]
-    where = f"{text(language, f'place.{down}')} {text(language, f'place.{across}')}"
-    return text(language, "place", page=box.page, where=where)
-
-
-def _third(share: float) -> int:
-    return min(2, max(0, int(share * 3)))
-
-
-def groups(value: str | None, by: int = 8) -> list[str]:
-    """A digest in groups of eight, as people compare it."""
-    return [value[start : start + by] for start in range(0, len(value), by)] if value else []

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from printerd.storage import archive
+from printerd.model import Mode
+from printerd.storage import archive, instance
 from printerd.storage.schema import dispatches, invoices, jobs
 from tests import archive_rows as rows
 
@@ -112,7 +113,7 @@ def test_a_waiting_invoice_shows_reasons_places_remedies_and_a_form(console: Any
     page = console.get(f"/invoices/{waiting}").text
     assert "The total does not add up: 1,028.80 net + 205.76 VAT ≠ 1,334.56." in page
     assert "Show on page 1, top right" in page
-    assert "pdf#page=1" in page
+    assert "&amp;page=1&amp;zoom=160,340,48" in page
     for name in ("customer_code", "net", "vat", "total"):
         assert f'aria-describedby="field-{name}-mark"' in page, name
     assert 'aria-describedby="field-number' not in page
@@ -283,20 +284,50 @@ def test_a_refused_job_says_why_and_what_to_do(console: Any) -> None:
     console.enter()
     original = console.blobs.put(b"not a pdf", "application/octet-stream")
     with console.db.write() as conn:
-        reason = {"code": "encrypted", "facts": {}}
+        reason = {"code": "broken", "facts": {}}
         changes = {
             "state": "aborted",
             "reason": reason,
-            "message": "The PDF is encrypted.",
+            "message": "The PDF is broken.",
             "original": original.digest,
         }
         rows.job(conn, 3, **changes)
-    assert "The PDF is encrypted." in console.get("/jobs?state=attention").text
+    assert "The PDF is broken." in console.get("/jobs?state=attention").text
     assert "print it again from the ERP" in console.get("/jobs/3").text
     answer = console.get("/jobs/3/original")
     assert answer.content == b"not a pdf"
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-disposition"].startswith("attachment")
+
+
+def test_a_job_speaks_the_reader_s_language_where_its_reason_is_known(console: Any) -> None:
+    """The message was written for the print queue; the page says it again, with what to do."""
+    console.enter()
+    with console.db.write() as conn:
+        rows.job(conn, 5, state="aborted", reason={"code": "encrypted", "facts": {}}, message="Protégé.")
+    page = console.get("/jobs/5").text
+    assert "The document is protected by a password." in page
+    assert "Print it without a password." in page
+
+
+def test_a_rehearsal_is_announced_on_every_page(console: Any) -> None:
+    """Nobody takes a rehearsal for the real thing."""
+    console.enter()
+    assert "Rehearsal" not in console.get("/invoices").text
+    with console.db.write() as conn:
+        instance.set_mode(conn, Mode.REHEARSAL)
+    for path in ("/invoices", "/jobs"):
+        assert "invoice-printer go-live" in console.get(path).text
+
+
+def test_what_is_tried_again_says_what_is_in_the_way(console: Any) -> None:
+    """A dead timestamp authority is no mystery."""
+    console.enter()
+    with console.db.write() as conn:
+        key = rows.invoice(
+            conn, console.blobs, rows.job(conn), state="ready", trouble="The timestamp authority is away."
+        )
+    assert "What is in the way: The timestamp authority is away." in console.get(f"/invoices/{key}").text
 
 
 def test_a_held_job_is_read_again_with_a_reason(console: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import printerd.console
 from printerd import reasons
-from printerd.console import sheets, texts
+from printerd.console import formats, sheets, texts
 from printerd.evidence import acts
 from printerd.model import Box, InvoiceState, JobState
 from printerd.storage import archive
@@ -99,15 +99,15 @@ def test_the_browser_chooses_the_language(header: str, language: str) -> None:
 
 def test_dates_and_amounts_are_written_as_each_language_writes_them() -> None:
     """French with its no-break spaces, English with the sign first; what cannot be read stands as it is."""
-    assert texts.day("fr", "2026-11-24") == "24 novembre 2026"
-    assert texts.day("en", "2026-11-24") == "24 November 2026"
-    assert texts.money("fr", "1234.56", "EUR") == "1\N{NARROW NO-BREAK SPACE}234,56\N{NO-BREAK SPACE}€"
-    assert texts.money("en", "1234.56", "EUR") == "€1,234.56"
-    assert texts.day("en", "31.13.2026") == "31.13.2026"
-    assert texts.money("en", "12,3x", "EUR") == "12,3x"
-    assert texts.size("fr", 62_000) == "62\N{NO-BREAK SPACE}ko"
-    assert texts.count("en", 10_000) == "10,000+"
-    assert texts.moment("en", datetime(2026, 11, 24, 9, 5, 1, tzinfo=UTC)).startswith("24 November 2026, ")
+    assert formats.day("fr", "2026-11-24") == "24 novembre 2026"
+    assert formats.day("en", "2026-11-24") == "24 November 2026"
+    assert formats.money("fr", "1234.56", "EUR") == "1\N{NARROW NO-BREAK SPACE}234,56\N{NO-BREAK SPACE}€"
+    assert formats.money("en", "1234.56", "EUR") == "€1,234.56"
+    assert formats.day("en", "31.13.2026") == "31.13.2026"
+    assert formats.money("en", "12,3x", "EUR") == "12,3x"
+    assert formats.size("fr", 62_000) == "62\N{NO-BREAK SPACE}ko"
+    assert formats.count("en", 10_000) == "10,000+"
+    assert formats.moment("en", datetime(2026, 11, 24, 9, 5, 1, tzinfo=UTC)).startswith("24 November 2026, ")
 
 
 def test_french_punctuation_never_begins_a_line() -> None:
@@ -127,4 +127,4 @@ def test_french_punctuation_never_begins_a_line() -> None:
 )
 def test_a_place_on_the_page_is_said_in_words(box: Box, where: str) -> None:
     """A person finds it on paper too."""
-    assert texts.place("en", box) == where
+    assert formats.place("en", box) == where
