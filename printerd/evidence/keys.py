@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from asn1crypto import x509 as asn1  # type: ignore[import-untyped]
+from asn1crypto import pem  # type: ignore[import-untyped]
+from asn1crypto import x509 as asn1
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -60,6 +61,14 @@ def from_pkcs12(path: Path, passphrase_file: Path | None) -> KeyPair:
         )
     chain = tuple(_asn1(extra.certificate) for extra in store.additional_certs)
     return KeyPair(usable(store.key, str(path)), _asn1(store.cert.certificate), chain)
+
+
+def remember(folder: Path, pair: KeyPair) -> None:
+    """Keep the certificate of a key that is not ours to keep, so that its seals can be checked here later."""
+    path = folder / f"{pair.fingerprint[:16]}.crt"
+    with _alone(folder):
+        if not path.exists():
+            _write(path, pem.armor("CERTIFICATE", pair.certificate.dump()))
 
 
 # What a certificate is for: the seal signs and commits, the authority does nothing but timestamps (RFC 3161 2.3).

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from printerd.errors import ConfigurationError
-from printerd.evidence import canonical, cms, keys, receipt, timestamp
+from printerd.evidence import canonical, cms, keys, receipt, signatures, timestamp
 from printerd.evidence.sign import Sealed, Sealer
-from printerd.model import Digest, Timestamp
+from printerd.model import Digest
 
 Handler = Callable[[dict[str, Any], Sequence[BinaryIO], Path], dict[str, Any]]
 Handlers = Mapping[str, Handler]
@@ -36,6 +36,8 @@ def start(
         )
     passphrase = Path(pkcs12_passphrase_file) if pkcs12_passphrase_file else None
     pair = keys.from_pkcs12(Path(pkcs12), passphrase) if pkcs12 else keys.seal(folder, firm)
+    if pkcs12:
+        keys.remember(folder, pair)
     tasks = Tasks(Sealer(pair, timestamp.connect(timestamp_url, folder, firm)))
     return {"seal": tasks.seal, "receipt": tasks.receipt, "checkpoint": tasks.checkpoint}
 
@@ -74,17 +76,7 @@ def _values(sealed: Sealed) -> dict[str, Any]:
     return {
         "certificate": sealed.certificate,
         "sealed_at": canonical.instant(sealed.sealed_at),
-        "timestamp": timestamp_values(sealed.timestamp),
-    }
-
-
-def timestamp_values(stamp: Timestamp) -> dict[str, Any]:
-    """A timestamp as rows and ledger records hold it. ``serial`` is hexadecimal."""
-    return {
-        "time": canonical.instant(stamp.time),
-        "serial": stamp.serial,
-        "authority": stamp.authority,
-        "local": stamp.local,
+        "timestamp": signatures.values(sealed.timestamp),
     }
 
 

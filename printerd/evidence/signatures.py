@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from asn1crypto import core, tsp, x509  # type: ignore[import-untyped]
 from asn1crypto.cms import CMSAttributes, ContentInfo, SignedData  # type: ignore[import-untyped]
@@ -22,7 +22,7 @@ from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 from pyhanko.sign.validation.pdf_embedded import extract_contents
 
 from printerd.errors import DocumentError, IntegrityError
-from printerd.evidence import cms
+from printerd.evidence import canonical, cms
 from printerd.model import Timestamp
 
 LOCAL_POLICY = "2.25.120842581921672289339243893207355004462"
@@ -159,18 +159,31 @@ def token(der: bytes, data: bytes) -> Token:
     return Token(stamp, certificate, others, info["nonce"].native)
 
 
+class _Response(core.Sequence):  # type: ignore[misc]  # asn1crypto comes without types
+    """TimeStampResp with its token OPTIONAL, as RFC 3161 section 2.4.2 has it: a refusal has none."""
+
+    _fields = [  # noqa: RUF012 - asn1crypto reads this attribute of the class
+        ("status", tsp.PKIStatusInfo),
+        ("time_stamp_token", ContentInfo, {"optional": True}),
+    ]
+
+
 def response(der: bytes, data: bytes) -> Token:
-    """The token in a TimeStampResp (RFC 3161 2.4.2) for ``data``; ``IntegrityError`` as :func:`token`."""
+    """The token in a TimeStampResp for ``data``; ``IntegrityError`` as :func:`token`, and when it was refused."""
+    return token(enclosed_token(der), data)
+
+
+def enclosed_token(der: bytes) -> bytes:
+    """The token in a TimeStampResp, not checked yet. ``IntegrityError`` when the authority refused to give one."""
     try:
-        answer = tsp.TimeStampResp.load(der, strict=True)
-        if answer["status"]["status"].native not in ("granted", "granted_with_mods"):
-            raise IntegrityError("The timestamp was refused by its authority.")
-        content = answer["time_stamp_token"].dump()
-    except IntegrityError:
-        raise
+        answer = _Response.load(der, strict=True)
+        status = answer["status"]
+        if status["status"].native in ("granted", "granted_with_mods"):
+            return bytes(answer["time_stamp_token"].dump())
+        words = [*(status["status_string"].native or ()), *sorted(status["fail_info"].native or ())]
     except Exception as error:  # as above
         raise IntegrityError(f"The timestamp cannot be read ({error}).") from error
-    return token(content, data)
+    raise IntegrityError(f"The timestamp was refused ({', '.join(words) or status['status'].native}).")
 
 
 def detached(der: bytes, data: bytes) -> x509.Certificate:
@@ -217,6 +230,16 @@ def _signature_token(signed: SignedData) -> Token | None:
         if attribute["type"].native == "signature_time_stamp_token":
             return token(attribute["values"][0].dump(), signer["signature"].native)
     return None
+
+
+def values(timestamp: Timestamp) -> dict[str, Any]:
+    """A timestamp as rows and ledger records hold it: ``serial`` is hexadecimal, ``time`` RFC 3339."""
+    return {
+        "time": canonical.instant(timestamp.time),
+        "serial": timestamp.serial,
+        "authority": timestamp.authority,
+        "local": timestamp.local,
+    }
 
 
 def common_name(certificate: x509.Certificate) -> str:

@@ -24,19 +24,20 @@ class Trust:
     """Anchors of trust; with none, nobody is trusted."""
 
     def __init__(self, anchors: Iterable[x509.Certificate]) -> None:
-        self._anchors = {anchor.sha256: anchor for anchor in anchors}
+        self.anchors = tuple(anchors)
+        self._known = {anchor.sha256 for anchor in self.anchors}
 
     def covers(self, certificate: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime) -> bool:
         """Whether a certificate could be believed at ``moment``. ``others`` may be links of its path."""
         if not certificate.not_valid_before <= moment <= certificate.not_valid_after:
             return False
-        if certificate.sha256 in self._anchors:
+        if certificate.sha256 in self._known:
             return True
-        return bool(self._anchors) and self._path(certificate, others, moment)
+        return bool(self.anchors) and self._path(certificate, others, moment)
 
     def _path(self, certificate: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime) -> bool:
         context = ValidationContext(
-            trust_roots=list(self._anchors.values()),
+            trust_roots=list(self.anchors),
             other_certs=list(others),
             allow_fetching=False,
             moment=moment,

@@ -7,8 +7,9 @@ established; or it is not as it was, and what is wrong.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,8 @@ class Verdict:
     sentences: with none, the file is intact. ``whole`` says that the last
     signature covers the whole file ("Total document signed"). ``origin`` and
     ``time`` say whether the seal and its timestamp lead to a given
-    certificate. ``record`` is the timestamp over a receipt's own record.
+    certificate. ``record`` is the timestamp over a receipt's own record,
+    ``record_digest`` the SHA-256 of that record.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class Verdict:
     whole: bool = False
     timestamp: Timestamp | None = None
     record: Timestamp | None = None
+    record_digest: Digest | None = None
     origin: bool = False
     time: bool = False
 
@@ -70,7 +73,11 @@ def verify_file(path: Path, trusted: Sequence[Path]) -> Verdict:
     ``ConfigurationError`` when a trusted file holds no certificate; whatever
     is wrong with the file itself is in the verdict.
     """
-    anchors = trust.load(trusted)
+    return verify_path(path, trust.load(trusted))
+
+
+def verify_path(path: Path, anchors: trust.Trust) -> Verdict:
+    """As :func:`verify_file`, with anchors that are loaded already."""
     try:
         with path.open("rb") as file:
             return verify(file, anchors)
@@ -88,7 +95,9 @@ def verify(file: BinaryIO, anchors: trust.Trust) -> Verdict:
     seal, faults = found[-1], list(found[-1].faults)
     if not seal.whole:
         faults.append("The document was changed after it was sealed: the seal does not cover the whole file.")
-    kind, record = _kind(file, seal, faults)
+    attached = _attachments(file)
+    record = _record(attached, seal, faults)
+    kind = "receipt" if attached else "invoice"
     if seal.certificate is None:
         return Verdict(kind, tuple(faults), _notes(found), whole=seal.whole)
     moment = seal.token.timestamp.time if seal.token else datetime.now(UTC)
@@ -101,6 +110,7 @@ def verify(file: BinaryIO, anchors: trust.Trust) -> Verdict:
         seal.whole,
         seal.token.timestamp if seal.token else None,
         record.timestamp if record else None,
+        Digest(hashlib.sha256(attached[RECORD]).hexdigest()) if RECORD in attached else None,
         anchors.covers(seal.certificate, seal.others, moment),
         _timed(anchors, seal.token, record),
     )
@@ -122,26 +132,24 @@ def _notes(found: Sequence[Signature]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _kind(file: BinaryIO, seal: Signature, faults: list[str]) -> tuple[str, Token | None]:
-    """What the document is; for a receipt also the timestamp over its record. Faults are added to the list."""
-    attached = _attachments(file)
-    if RECORD not in attached and TOKEN not in attached:
-        return "invoice", None
+def _record(attached: Mapping[str, bytes], seal: Signature, faults: list[str]) -> Token | None:
+    """The timestamp over a receipt's record. What is wrong with it is added to ``faults``."""
+    if not attached:
+        return None
     try:
         token = signatures.response(attached[TOKEN], attached[RECORD])
-        facts = json.loads(attached[RECORD])
-        named = facts["certificate"]
+        named = json.loads(attached[RECORD]).get("certificate")
     except KeyError as error:
-        faults.append(f"The receipt lacks {error}.")
-    except ValueError:
+        faults.append(f"The receipt lacks {error.args[0]}.")
+    except (ValueError, AttributeError):
         faults.append(f"{RECORD} cannot be read.")
     except IntegrityError as error:
         faults.append(f"{RECORD} and {TOKEN} do not belong together: {error.what}")
     else:
         if named and seal.certificate and named != cms.fingerprint(seal.certificate):
             faults.append("The receipt's record names another certificate than that of its seal.")
-        return "receipt", token
-    return "receipt", None
+        return token
+    return None
 
 
 def _attachments(file: BinaryIO) -> dict[str, bytes]:
