@@ -17,132 +17,25 @@ inflated, because compression belongs to the transport (RFC 8011 section
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import secrets
-import threading
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from printerd import formats
-from printerd.errors import IppError, TransientError
-from printerd.model import Blob, CapturedJob, Digest, JobId, JobState, Ticket
+from printerd.errors import TransientError
+from printerd.model import Blob, CapturedJob, JobId, JobState, Ticket
+from printerd.refusals import Refused
 from printerd.storage import jobs
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
+from printerd.storage.spool import PIECE, SPOOLED, Room, Spool, Upload
 from printerd.storage.writer import Writer
 
-PIECE: Final = 256 * 1024
-"""Bytes that gather in memory before a thread inflates, hashes and writes them."""
-AHEAD: Final = 4 * 1024 * 1024
-"""Bytes of disk that an upload of unknown length sets aside at a time."""
 THREADS: Final = 8
-SPOOLED: Final = "incoming-"
-"""How our spool files begin: other processes spool in the same folder."""
-INFLATERS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""The compressions besides none, with their window for zlib (RFC 1952; RFC 1950 as HTTP means deflate)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why a document is not taken: the IPP status, and the sentence by language."""
-
-    status: int
-    sentences: Mapping[str, str]
-
-
-CAUSES: Final[Mapping[str, Cause]] = {
-    "cut": Cause(
-        0x0400,  # client-error-bad-request: nobody is left to read it
-        {
-            "en": "The connection ended before the document did. Print it again.",
-            "fr": "La connexion s’est interrompue avant la fin du document. Relancez l’impression.",
-        },
-    ),
-    "too-large": Cause(
-        0x0408,  # client-error-request-entity-too-large
-        {
-            "en": "The document is larger than {limit} bytes. Print it in parts.",
-            "fr": "Le document dépasse {limit} octets. Imprimez-le en plusieurs parties.",
-        },
-    ),
-    "unknown-format": Cause(
-        0x040A,  # client-error-document-format-not-supported
-        {
-            "en": "The document is neither PDF, PostScript nor plain text. Choose one of these in the queue's driver.",
-            "fr": "Le document n’est ni PDF, ni PostScript, ni texte brut. Choisissez l’un de ces formats.",
-        },
-    ),
-    "format-error": Cause(
-        0x0411,  # client-error-document-format-error
-        {
-            "en": "The document was announced as {declared}, and it is not. Check the queue's driver.",
-            "fr": "Le document est annoncé comme {declared}, mais il ne l’est pas. Vérifiez le pilote de la file.",
-        },
-    ),
-    "empty": Cause(
-        0x0411,
-        {
-            "en": "The document is empty. Print it again.",
-            "fr": "Le document est vide. Relancez l’impression.",
-        },
-    ),
-    "compression-error": Cause(
-        0x0410,  # client-error-compression-error
-        {
-            "en": "The {compression} data of the document is damaged. Print it again.",
-            "fr": "Les données {compression} du document sont abîmées. Relancez l’impression.",
-        },
-    ),
-    "no-document": Cause(
-        0x0404,  # client-error-not-possible
-        {
-            "en": "The job was closed without a document.",
-            "fr": "Le travail a été fermé sans document.",
-        },
-    ),
-    "timeout": Cause(
-        0x0405,  # client-error-timeout
-        {
-            "en": "No document came within {seconds} seconds. Print it again.",
-            "fr": "Aucun document n’est arrivé en {seconds} secondes. Relancez l’impression.",
-        },
-    ),
-    "canceled": Cause(
-        0x0508,  # server-error-job-canceled
-        {"en": "The job was canceled.", "fr": "Le travail a été annulé."},
-    ),
-    "one-document": Cause(
-        0x0509,  # server-error-multiple-document-jobs-not-supported
-        {"en": "A job takes one document.", "fr": "Un travail ne contient qu’un document."},
-    ),
-}
-
-
-class Refused(IppError):
-    """A document that is not taken. The sender's print system shows the message; the job's row says why."""
-
-    def __init__(self, code: str, **facts: str | int) -> None:
-        self.code = code
-        self.facts = {name: str(fact) for name, fact in facts.items()}
-        super().__init__(CAUSES[code].status, self.sentence("en"))
-
-    @property
-    def reason(self) -> Mapping[str, Any]:
-        return {"code": self.code, "facts": self.facts}
-
-    def sentence(self, language: str) -> str:
-        """The message in that language, in English when there is none."""
-        sentences = CAUSES[self.code].sentences
-        return sentences.get(language, sentences["en"]).format(**self.facts)
 
 
 class Intake:
@@ -173,7 +66,7 @@ class Intake:
         self._blobs = blobs
         self._language = language
         self._now = now
-        self._room = _Room(blobs, free_space)
+        self._room = Room(blobs, free_space)
         self._writer = Writer(database, blobs, committed)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
         self._uploading: set[JobId] = set()  # the sweep leaves them alone
@@ -225,15 +118,15 @@ class Intake:
 
     async def _spool(
         self, ticket: Ticket, stream: AsyncIterator[bytes], compression: str, expected: int | None
-    ) -> _Spool:
+    ) -> Spool:
         """The whole document in a synced spool file; nothing is left of one that does not arrive whole."""
         if expected is not None and expected > self.document_limit:
             raise Refused("too-large", limit=self.document_limit)
         folder, limit = self._blobs.spool, self.document_limit
         try:
             with (
-                _Upload(self._room, expected) as upload,
-                _Spool(folder, limit, ticket.media_type, compression) as spool,
+                Upload(self._room, expected) as upload,
+                Spool(folder, limit, ticket.media_type, compression) as spool,
             ):
                 await self._fill(spool, upload, stream)
                 return spool
@@ -242,7 +135,7 @@ class Intake:
         except OSError as error:
             raise _disk(error) from error
 
-    async def _fill(self, spool: _Spool, upload: _Upload, stream: AsyncIterator[bytes]) -> None:
+    async def _fill(self, spool: Spool, upload: Upload, stream: AsyncIterator[bytes]) -> None:
         loop = asyncio.get_running_loop()
         pieces: list[bytes] = []
         gathered = received = 0
@@ -283,7 +176,7 @@ class Intake:
             raise Refused("one-document")
         return job.captured()
 
-    async def _recorded(self, ticket: Ticket, job_id: JobId | None, spooling: Awaitable[_Spool]) -> _Spool:
+    async def _recorded(self, ticket: Ticket, job_id: JobId | None, spooling: Awaitable[Spool]) -> Spool:
         try:
             return await spooling
         except Refused as refused:
@@ -365,152 +258,6 @@ class Intake:
 
 def _abort(job: JobId, now: datetime, told: tuple[Mapping[str, Any], str], connection: sa.Connection) -> bool:
     return jobs.abort(connection, job, now, *told)
-
-
-class _Room:
-    """Disk space: what is free, less what has been promised to uploads, less what must stay free."""
-
-    def __init__(self, blobs: Blobs, keep: int) -> None:
-        self._blobs = blobs
-        self._keep = keep
-        self._promised = 0
-
-    def left(self) -> int:
-        return self._blobs.free_space() - self._promised - self._keep
-
-    def require(self, size: int) -> None:
-        if self.left() < size:
-            raise TransientError(
-                "The disk is nearly full: new jobs wait.",
-                remedy="Make room on the file system of the state folder; print clients try again by themselves.",
-            )
-
-    def promise(self, size: int) -> None:
-        self.require(size)
-        self._promised += size
-
-    def release(self, size: int) -> None:
-        self._promised -= size
-
-
-class _Upload:
-    """The space promised to one document that it has not written yet."""
-
-    def __init__(self, room: _Room, expected: int | None) -> None:
-        self._room = room
-        self._promised = AHEAD if expected is None else expected
-        self._written = 0
-        room.promise(self._promised)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._room.release(self._promised)
-
-    def written(self, size: int) -> None:
-        """``size`` bytes are on the disk by now, of which the file system knows."""
-        used = min(size - self._written, self._promised)
-        self._room.release(used)
-        self._promised -= used
-        self._written = size
-        if not self._promised:
-            self._room.promise(AHEAD)
-            self._promised = AHEAD
-
-
-class _Spool:
-    """One document on its way to the disk. :meth:`write` and :meth:`finish` run in a thread and raise :class:`Refused`.
-
-    Left by an exception, nothing remains of the file.
-    """
-
-    def __init__(self, folder: Path, limit: int, declared: str, compression: str) -> None:
-        self.path = folder / f"{SPOOLED}{secrets.token_hex(16)}"
-        self.size = 0
-        self.media_type = ""
-        self._limit = limit
-        self._declared = declared
-        self._compression = compression
-        self._inflater = zlib.decompressobj(INFLATERS[compression]) if compression in INFLATERS else None
-        self._hash = hashlib.sha256()
-        self._head = b""
-        self._file = self.path.open("xb", buffering=0)
-        self._busy = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            return
-        with self._busy:  # a canceled task leaves its thread behind
-            self._file.close()
-            self.path.unlink(missing_ok=True)
-
-    @property
-    def digest(self) -> Digest:
-        return Digest(self._hash.hexdigest())
-
-    def blob(self) -> Blob:
-        return Blob(self.digest, self.size, self.media_type)
-
-    def write(self, pieces: list[bytes]) -> None:
-        with self._busy:
-            self._inflate(b"".join(pieces))
-
-    def finish(self, pieces: list[bytes]) -> None:
-        """The last pieces, and the sync that makes the file's bytes durable."""
-        self.write(pieces)
-        with self._busy:
-            if not self.size:
-                raise Refused("empty")
-            if self._inflater is not None and not self._inflater.eof:
-                raise self._damaged()
-            self._judge()
-            os.fdatasync(self._file.fileno())
-            self._file.close()
-
-    def _inflate(self, data: bytes) -> None:
-        """Put ``data`` as it is meant, at most :data:`PIECE` bytes at a time. What follows the end is damage."""
-        if self._inflater is None:
-            self._put(data)
-            return
-        full = True
-        try:
-            while (data or full) and not self._inflater.eof:
-                piece = self._inflater.decompress(data, PIECE)
-                data, full = self._inflater.unconsumed_tail, len(piece) == PIECE
-                self._put(piece)
-        except zlib.error as error:
-            raise self._damaged() from error
-        if self._inflater.eof and (data or self._inflater.unused_data):
-            raise self._damaged()
-
-    def _damaged(self) -> Refused:
-        return Refused("compression-error", compression=self._compression)
-
-    def _put(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.size > self._limit:
-            raise Refused("too-large", limit=self._limit)
-        if len(self._head) < formats.HEAD:
-            self._head = (self._head + data[: formats.HEAD])[: formats.HEAD]
-        if len(self._head) == formats.HEAD and not self.media_type:
-            self._judge()
-        self._hash.update(data)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-
-    def _judge(self) -> None:
-        """Refuse at once what is not the format that it was said to be."""
-        settled = formats.settle(self._declared, self._head)
-        if settled is None and formats.plain(self._declared) in ("", formats.UNDECLARED):
-            raise Refused("unknown-format")
-        if settled is None:
-            raise Refused("format-error", declared=self._declared)
-        self.media_type = settled
 
 
 def _disk(error: OSError) -> TransientError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import subprocess
+import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,11 +17,13 @@ import pytest
 
 from printerd import formats
 from printerd.errors import TransientError
-from printerd.intake import AHEAD, PIECE, Intake, Refused
+from printerd.intake import Intake
 from printerd.model import JobId, JobState, Ticket
+from printerd.refusals import Refused
 from printerd.storage import jobs, schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
+from printerd.storage.spool import AHEAD, PIECE
 
 PDF = b"%PDF-1.7\n" + bytes(60_000)
 TICKET = Ticket("inv", "anna", "192.0.2.7", "FA-1", "application/pdf", "ipp")
@@ -430,3 +434,11 @@ def test_a_canceled_task_leaves_nothing(house: House) -> None:
         assert house.spooled() == []
 
     house.run(work)
+
+
+def test_capture_is_light() -> None:
+    """The door and the listener load neither the engine, nor migrations, nor a library that parses documents."""
+    heavy = ("dbos", "alembic", "pypdfium2", "pikepdf", "pypdf", "reportlab", "pyhanko")
+    program = f"import sys, printerd.listener.http; print(*[name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from printerd import formats
 from printerd.errors import IppError
-from printerd.intake import CAUSES, Intake, Refused
+from printerd.intake import Intake
 from printerd.ipp.attributes import select
 from printerd.ipp.codec import encode
 from printerd.ipp.message import Attribute, Group, GroupTag, Message, unsupported
@@ -30,6 +30,7 @@ from printerd.listener import jobs as shown
 from printerd.listener import printer as claims
 from printerd.listener.printer import Condition, Printer
 from printerd.model import CapturedJob, JobId, JobState, Ticket
+from printerd.refusals import CAUSES, Refused
 from printerd.storage import jobs
 from printerd.storage.database import Database
 

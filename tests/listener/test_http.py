@@ -20,6 +20,8 @@ from printerd.model import JobState as Row
 from .printing import PDF, RunningPrinter
 
 MIB = 1 << 20
+LONG = PDF * 6
+"""More than is gathered in memory: its beginning is on the disk before its end has come."""
 
 
 def wait_for(fact: Callable[[], bool], seconds: float = 10) -> None:
@@ -139,7 +141,7 @@ def head(printer: RunningPrinter, *more: str) -> bytes:
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_print_job_cut_in_its_document(printer: RunningPrinter, chunked: bool, reset: bool) -> None:
     """A client that dies in the middle leaves an aborted job and no bytes, however it announced the length."""
-    body = encode(printer.request(Operation.PRINT_JOB)) + PDF
+    body = encode(printer.request(Operation.PRINT_JOB)) + LONG
     if chunked:
         connection = send_raw(printer, head(printer, "Transfer-Encoding: chunked"), b"%x\r\n" % len(body), body[:-9])
     else:
@@ -159,7 +161,7 @@ def test_a_cut_send_document_may_be_sent_again(printer: RunningPrinter) -> None:
     """The job stays open, and takes the document when it comes again."""
     printer.ask(printer.request(Operation.CREATE_JOB))
     request = printer.request(Operation.SEND_DOCUMENT, attribute("job-id", 1), attribute("last-document", True))
-    body = encode(request) + PDF
+    body = encode(request) + LONG
     connection = send_raw(printer, head(printer, f"Content-Length: {len(body) + 1}"), body)
     wait_for(lambda: printer.spooled() != [])
     connection.close()

@@ -1,0 +1,184 @@
+"""One document on its way to the disk, and the room that is kept for those still arriving.
+
+One rule: bytes are inflated, counted, judged, hashed and written as they
+come, and never gathered: a document of any size costs the same memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+import zlib
+from collections.abc import Mapping
+from io import FileIO
+from pathlib import Path
+from typing import Final, Self
+
+from printerd import formats
+from printerd.errors import TransientError
+from printerd.model import Blob, Digest
+from printerd.refusals import Refused
+from printerd.storage.blobs import Blobs
+
+PIECE: Final = 256 * 1024
+"""Bytes that are inflated and written at a time."""
+AHEAD: Final = 4 * 1024 * 1024
+"""Bytes of disk that an upload of unknown length sets aside at a time."""
+SPOOLED: Final = "incoming-"
+"""How our spool files begin: other processes spool in the same folder."""
+INFLATERS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""The compressions besides none, with their window for zlib (RFC 1952; RFC 1950 as HTTP means deflate)."""
+
+
+class Room:
+    """Disk space: what is free, less what has been promised to uploads, less what must stay free."""
+
+    def __init__(self, blobs: Blobs, keep: int) -> None:
+        self._blobs = blobs
+        self._keep = keep
+        self._promised = 0
+
+    def left(self) -> int:
+        return self._blobs.free_space() - self._promised - self._keep
+
+    def require(self, size: int) -> None:
+        if self.left() < size:
+            raise TransientError(
+                "The disk is nearly full: new jobs wait.",
+                remedy="Make room on the file system of the state folder; print clients try again by themselves.",
+            )
+
+    def promise(self, size: int) -> None:
+        self.require(size)
+        self._promised += size
+
+    def release(self, size: int) -> None:
+        self._promised -= size
+
+
+class Upload:
+    """The space promised to one document that it has not written yet."""
+
+    def __init__(self, room: Room, expected: int | None) -> None:
+        self._room = room
+        self._promised = AHEAD if expected is None else expected
+        self._written = 0
+        room.promise(self._promised)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.release(self._promised)
+
+    def written(self, size: int) -> None:
+        """``size`` bytes are on the disk by now, of which the file system knows."""
+        used = min(size - self._written, self._promised)
+        self._room.release(used)
+        self._promised -= used
+        self._written = size
+        if not self._promised:
+            self._room.promise(AHEAD)
+            self._promised = AHEAD
+
+
+class Spool:
+    """One document on its way to the disk. :meth:`write` and :meth:`finish` run in a thread and raise :class:`Refused`.
+
+    Left by an exception, nothing remains of the file.
+    """
+
+    def __init__(self, folder: Path, limit: int, declared: str, compression: str) -> None:
+        self.path = folder / f"{SPOOLED}{secrets.token_hex(16)}"
+        self.size = 0
+        self.media_type = ""
+        self._limit = limit
+        self._declared = declared
+        self._compression = compression
+        self._inflater = zlib.decompressobj(INFLATERS[compression]) if compression in INFLATERS else None
+        self._hash = hashlib.sha256()
+        self._head = b""
+        self._file: FileIO | None = None
+        self._busy = threading.Lock()
+        self._over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        with self._busy:  # a canceled task leaves its thread behind
+            self._over = True
+            if self._file is not None:
+                self._file.close()
+                self.path.unlink(missing_ok=True)
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self._hash.hexdigest())
+
+    def blob(self) -> Blob:
+        return Blob(self.digest, self.size, self.media_type)
+
+    def write(self, pieces: list[bytes]) -> None:
+        with self._busy:
+            if not self._over:
+                self._inflate(b"".join(pieces))
+
+    def finish(self, pieces: list[bytes]) -> None:
+        """The last pieces, and the sync that makes the file's bytes durable."""
+        self.write(pieces)
+        with self._busy:
+            if self._file is None or not self.size:
+                raise Refused("empty")
+            if self._inflater is not None and not self._inflater.eof:
+                raise self._damaged()
+            self._judge()
+            os.fdatasync(self._file.fileno())
+            self._file.close()
+
+    def _inflate(self, data: bytes) -> None:
+        """Put ``data`` as it is meant, at most :data:`PIECE` bytes at a time. What follows the end is damage."""
+        if self._inflater is None:
+            self._put(data)
+            return
+        full = True
+        try:
+            while (data or full) and not self._inflater.eof:
+                piece = self._inflater.decompress(data, PIECE)
+                data, full = self._inflater.unconsumed_tail, len(piece) == PIECE
+                self._put(piece)
+        except zlib.error as error:
+            raise self._damaged() from error
+        if self._inflater.eof and (data or self._inflater.unused_data):
+            raise self._damaged()
+
+    def _damaged(self) -> Refused:
+        return Refused("compression-error", compression=self._compression)
+
+    def _put(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.size > self._limit:
+            raise Refused("too-large", limit=self._limit)
+        if len(self._head) < formats.HEAD:
+            self._head = (self._head + data[: formats.HEAD])[: formats.HEAD]
+        if len(self._head) == formats.HEAD and not self.media_type:
+            self._judge()
+        self._hash.update(data)
+        if self._file is None:
+            self._file = FileIO(self.path, "xb")
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def _judge(self) -> None:
+        """Refuse at once what is not the format that it was said to be."""
+        settled = formats.settle(self._declared, self._head)
+        if settled is None and formats.plain(self._declared) in ("", formats.UNDECLARED):
+            raise Refused("unknown-format")
+        if settled is None:
+            raise Refused("format-error", declared=self._declared)
+        self.media_type = settled
