@@ -306,7 +306,7 @@ def _visited(conn: sa.Connection, blobs: Blobs, of: str) -> str:
 
 def _on_paper(conn: sa.Connection, blobs: Blobs, of: str) -> str:
     key = invoice(conn, blobs, of, 4, fields=_fields(4, 46))
-    delivery(conn, key, route="paper", facts={}, why="No consent to electronic invoices", paper="FA-2026-0046.pdf")
+    delivery(conn, key, route="paper", facts={}, why="no consent", paper="FA-2026-0046.pdf")
     return key
 
 

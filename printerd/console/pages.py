@@ -48,6 +48,7 @@ class Pages:
             "size": partial(formats.size, language),
             "place": partial(formats.place, language),
             "sentence": partial(sheets.said, language),
+            "why": partial(sheets.why, language),
             "job_said": partial(sheets.job_said, language),
             "job_next": partial(sheets.job_next, language),
             "groups": formats.groups,

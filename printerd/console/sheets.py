@@ -156,6 +156,12 @@ def said(language: str, reason: Reason) -> str:
     return reasons.sentence(reason, language) if reason.code in reasons.REASONS else reason.code
 
 
+def why(language: str, route: str) -> str:
+    """Why an invoice went its way, in the reader's words for each rule of :mod:`printerd.delivery.routes`."""
+    key = f"why.{route}"
+    return texts.text(language, key) if texts.knows(language, key) else route
+
+
 def job_said(language: str, job: JobLine) -> str:
     """What became of a job, in the reader's words where its reason has them, else as the print queue was told."""
     known = job.reason if job.reason and job.reason.code in reasons.REASONS else None
@@ -242,6 +248,7 @@ def _happening(entry: TimeLineEntry, language: str) -> Happening:
     for name, source in (("visitor", "class"), ("refusal", "reason")):
         if texts.knows(language, f"{name}.{facts.get(source)}"):
             facts[name] = texts.text(language, f"{name}.{facts[source]}")
+    facts["why"] = why(language, facts.get("why", ""))
     if "fields" in facts:
         facts["fields"] = re.sub(r"\w+(?= = )", lambda name: _label(name[0], language), facts["fields"])
     detail = texts.text(language, f"{key}.detail", **facts) if texts.knows(language, f"{key}.detail") else ""

@@ -12,6 +12,7 @@ import pytest
 import printerd.console
 from printerd import reasons
 from printerd.console import formats, sheets, texts
+from printerd.delivery import routes
 from printerd.evidence import acts
 from printerd.model import Box, InvoiceState, JobState
 from printerd.storage import archive
@@ -52,6 +53,7 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
         "place.",
         "event.",
         "visitor.",
+        "why.",
         "refusal.",
     )
     suffixed = {f"{key}.{end}" for key in quoted for end in ("title", "body", "remedy", "next")}
@@ -70,6 +72,11 @@ def test_every_state_step_event_and_remedy_has_a_look_and_words() -> None:
     assert sheets.REMEDIES.keys() <= reasons.REASONS.keys()
     assert {code for code in reasons.REASONS if reasons.REASONS[code].acceptable} <= sheets.REMEDIES.keys()
     assert set(sheets.REMEDIES.values()) <= texts.TEXTS["en"].keys()
+
+
+def test_every_rule_of_the_route_has_words() -> None:
+    """The page says why an invoice went by mail or on paper, in the reader's language."""
+    assert {f"why.{decision.why}" for _, decision in routes.RULES} <= texts.TEXTS["fr"].keys()
 
 
 @pytest.mark.parametrize("name", ["correct", "release", "reject", "resend", "retry_job"])
