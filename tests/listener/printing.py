@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import socket
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,17 @@ PDF = b"%PDF-1.7\n" + bytes(range(256)) * 240
 UUID = "6f1f1a6e-7a51-4b52-9f5e-0c3a5d1c7c11"
 
 
+@cache
+def empty_database() -> bytes:
+    """The file of a database with all tables: made once, copied for each printer."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "printerd.db"
+        database = Database(f"sqlite:///{file}")
+        schema.metadata.create_all(database.engine)
+        database.close()
+        return file.read_bytes()
+
+
 @dataclass
 class RunningPrinter:
     """Stop it with :meth:`stop`. ``settings`` go to the intake, ``claims`` to the application."""
@@ -39,8 +53,10 @@ class RunningPrinter:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        self.database = Database(f"sqlite:///{self.folder / 'printerd.db'}")
-        schema.metadata.create_all(self.database.engine)
+        file = self.folder / "printerd.db"
+        if not file.exists():
+            file.write_bytes(empty_database())
+        self.database = Database(f"sqlite:///{file}")
         self.blobs = Blobs(self.folder)
         settings: dict[str, Any] = {"document_limit": 8 << 20, "free_space": 0, "committed": self._wake} | dict(
             self.settings
@@ -125,3 +141,10 @@ class RunningPrinter:
 
     def spooled(self) -> list[Path]:
         return list(self.blobs.spool.iterdir())
+
+
+if __name__ == "__main__":  # a printer that a test can kill: python -m tests.listener.printing FOLDER
+    running = RunningPrinter(Path(sys.argv[1]))
+    print(running.port, flush=True)
+    sys.stdin.read()
+    running.stop()
