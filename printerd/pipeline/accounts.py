@@ -8,14 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
+from string import ascii_lowercase, ascii_uppercase
 
 from stdnum import iban as iban_number
+from stdnum import numdb
 from stdnum.exceptions import ValidationError
 
-_START = re.compile(r"(?:(?<![A-Z0-9])|(?<=IBAN))[A-Z][\W_]?[A-Z][\W_]{0,3}[0-9][\W_]{0,3}[0-9]")
+_START = re.compile(r"(?:(?<![A-Z0-9])|(?<=IBAN))([A-Z])[\W_]?([A-Z])[\W_]{0,3}[0-9][\W_]{0,3}[0-9]")
 _BETWEEN = re.compile(r"[\W_]*")
+_COUNTRIES = frozenset(
+    country for country in map("".join, product(ascii_uppercase, repeat=2)) if numdb.get("iban").info(country)[0][1]
+)
+"""The countries that have IBANs, by the registry that stdnum carries."""
 _SHORTEST, _LONGEST = 15, 34
-_DIGITS = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+_UPPER = str.maketrans(ascii_lowercase, ascii_uppercase)
+_DIGITS = {ord(letter): str(int(letter, 36)) for letter in ascii_uppercase}
 """Letters as ISO 13616 counts them: A is 10."""
 
 
@@ -30,9 +38,9 @@ class Account:
 
 def find(text: str) -> Iterator[Account]:
     """Every IBAN of the text in its order; signs and line ends between its characters do not hide it."""
-    upper = text.upper() if text.isascii() else "".join(c.upper() if c.isascii() else c for c in text)
+    upper = text.translate(_UPPER)  # str.upper would make two letters of some, and move the places
     for match in _START.finditer(upper):
-        if (account := _account(upper, match.start())) is not None:
+        if match[1] + match[2] in _COUNTRIES and (account := _account(upper, match.start())) is not None:
             yield account
 
 

@@ -137,6 +137,10 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def main() -> None:
-    """``argv``: the control socket's descriptor and the name of the start function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """``argv``: the control socket's descriptor and the name of the start function.
+
+    A service manager or a terminal signals the whole group: the worker decides what to finish, we end with it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     serve(int(sys.argv[1]), sys.argv[2])

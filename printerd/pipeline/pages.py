@@ -6,9 +6,11 @@ One rule: a document is opened and its text taken once; split and parse work on 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from operator import attrgetter
 
 import pypdfium2 as pdfium  # type: ignore[import-untyped]  # ships no types
 import pypdfium2.raw as fpdf  # type: ignore[import-untyped]  # the same
@@ -44,15 +46,25 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``number`` counts from 1. Lines of ``text`` end with a newline."""
+    """``number`` counts from 1. Lines of ``text`` end with a newline. ``levels`` are the words from bottom to top."""
 
     number: int
     text: str
     words: tuple[Word, ...]
+    levels: tuple[Word, ...]
 
     def covered(self, start: int, end: int) -> tuple[Word, ...]:
         """The words of a piece of the text."""
-        return tuple(word for word in self.words if word.start < end and word.end > start)
+        first = bisect_right(self.words, start, key=_end_of)
+        return self.words[first : bisect_left(self.words, end, lo=first, key=_start_of)]
+
+    def between(self, bottom: float, top: float) -> tuple[Word, ...]:
+        """The words whose middles are at these heights."""
+        first = bisect_left(self.levels, bottom, key=_middle_of)
+        return self.levels[first : bisect_right(self.levels, top, lo=first, key=_middle_of)]
+
+
+_start_of, _end_of, _middle_of = attrgetter("start"), attrgetter("end"), attrgetter("middle")
 
 
 def read_pages(pdf: bytes, *, page_limit: int = PAGE_LIMIT) -> tuple[Page, ...]:
@@ -120,7 +132,8 @@ def _flatten(page: pdfium.PdfPage) -> bool:
 def _read(page: pdfium.PdfPage, number: int) -> Page:
     with closing(page.get_textpage()) as textpage:
         text = _text(textpage)
-        return Page(number, text, tuple(_words(textpage, text)))
+        words = tuple(_words(textpage, text))
+        return Page(number, text, words, tuple(sorted(words, key=_middle_of)))
 
 
 def _text(textpage: pdfium.PdfTextPage) -> str:
@@ -142,10 +155,10 @@ _WORD = re.compile(r"\S+")
 
 def _words(textpage: pdfium.PdfTextPage, text: str) -> Iterator[Word]:
     """Words with the box from the first character's left to the last one's right, as high as the font."""
-    first, last = fpdf.FS_RECTF(), fpdf.FS_RECTF()
+    handle, first, last = textpage.raw, fpdf.FS_RECTF(), fpdf.FS_RECTF()
     for match in _WORD.finditer(text):
-        fpdf.FPDFText_GetLooseCharBox(textpage, match.start(), first)
-        fpdf.FPDFText_GetLooseCharBox(textpage, match.end() - 1, last)
+        fpdf.FPDFText_GetLooseCharBox(handle, match.start(), first)
+        fpdf.FPDFText_GetLooseCharBox(handle, match.end() - 1, last)
         yield Word(
             match[0],
             min(first.left, last.left),

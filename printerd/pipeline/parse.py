@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 from babel import Locale
 from babel.dates import get_date_format, get_month_names
@@ -68,52 +69,46 @@ def _passage(lines: Iterable[Iterable[Word]]) -> _Passage:
 
 def _passages(rule: Rule, page: Page) -> Iterator[_Passage]:
     """Where a value is looked for: one passage for each place that the rule means."""
-    zone = rule.zone
-    if rule.label is None and zone is None:
+    if rule.label is not None:
+        for match in rule.label.finditer(page.text):
+            if anchor := page.covered(match.start(), match.end()):
+                seen = _SEEN_FROM[rule.direction](anchor, page)
+                yield _passage([[word for word in seen if _is_in(word, rule.zone)]])
+    elif rule.zone is not None:
+        _left, bottom, _right, top = rule.zone
+        yield _passage(rows(word for word in page.between(bottom, top) if _is_in(word, rule.zone)))
+    else:
         yield _Passage(page.text, tuple((word, word.start, word.end) for word in page.words))
-        return
-    inside = page.words if zone is None else [word for word in page.words if _is_in(word, zone)]
-    if rule.label is None:
-        yield _passage(rows(inside))
-        return
-    for match in rule.label.finditer(page.text):
-        anchor = page.covered(match.start(), match.end())
-        if anchor:
-            yield _passage([_SEEN_FROM[rule.direction](anchor, inside)])
 
 
-def _is_in(word: Word, zone: Zone) -> bool:
+def _is_in(word: Word, zone: Zone | None) -> bool:
+    if zone is None:
+        return True
     left, bottom, right, top = zone
     return left <= (word.left + word.right) / 2 <= right and bottom <= word.middle <= top
 
 
-def _right_of(anchor: Sequence[Word], words: Iterable[Word]) -> list[Word]:
+def _right_of(anchor: Sequence[Word], page: Page) -> list[Word]:
     """The rest of the row, from the left."""
     last = anchor[-1]
-    row = [word for word in words if word.left >= last.right - 1 and abs(word.middle - last.middle) < last.height / 2]
-    return sorted(row, key=lambda word: word.left)
+    row = page.between(last.middle - last.height / 2, last.middle + last.height / 2)
+    return sorted((word for word in row if word.left >= last.right - 1), key=lambda word: word.left)
 
 
-def _below(anchor: Sequence[Word], words: Iterable[Word]) -> list[Word]:
+def _below(anchor: Sequence[Word], page: Page) -> list[Word]:
     """The nearest row under the label, from its left edge to the first wide gap."""
     first, last = anchor[0], anchor[-1]
-    words = list(words)
-    under = [w for w in words if w.middle < first.bottom and first.left - 3 <= w.left < last.right]
-    nearest = rows(under)[:1]
-    if not nearest or first.bottom - nearest[0][0].top > 3 * first.height:
-        return []
-    taken = nearest[0][:1]
-    for word in _right_of(taken, words):
+    near = page.between(first.bottom - 4 * first.height, first.bottom)
+    nearest = rows(word for word in near if first.left - 3 <= word.left < last.right)[:1]
+    taken = nearest[0][:1] if nearest else []
+    for word in _right_of(taken, page) if taken else ():
         if word.left - taken[-1].right > word.height:
             break
         taken.append(word)
     return taken
 
 
-_SEEN_FROM: Mapping[str, Callable[[Sequence[Word], Iterable[Word]], list[Word]]] = {
-    "right": _right_of,
-    "below": _below,
-}
+_SEEN_FROM: Mapping[str, Callable[[Sequence[Word], Page], list[Word]]] = {"right": _right_of, "below": _below}
 
 
 def _taken(template: Template, name: str, rule: Rule, page: int, passage: _Passage) -> Found | None:
@@ -188,8 +183,7 @@ def read_date(text: str, locale: Locale) -> str | None:
     A year of two digits is in this century.
     """
     numbers = [int(digits) for digits in re.findall(r"\d+", text)]
-    months = {name.casefold().rstrip("."): n for width in ("wide", "abbreviated")
-              for n, name in get_month_names(width, locale=locale).items()}  # fmt: skip
+    months = _months(str(locale))
     named = [months[word] for word in re.findall(r"[^\W\d_]+", text.casefold()) if word in months]
     if len(named) == 1 and len(numbers) == 2:
         day, year, month = *numbers, named[0]
@@ -203,6 +197,16 @@ def read_date(text: str, locale: Locale) -> str | None:
         return date(year + 2000 if year < 100 else year, month, day).isoformat()
     except ValueError:
         return None
+
+
+@cache
+def _months(locale: str) -> Mapping[str, int]:
+    """Month names, long and short, to their numbers."""
+    return {
+        name.casefold().rstrip("."): number
+        for width in ("wide", "abbreviated")
+        for number, name in get_month_names(width, locale=locale).items()
+    }
 
 
 def _order(locale: Locale) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import socket
 import stat
 import time
@@ -169,6 +170,17 @@ def test_an_idle_child_that_was_killed_costs_no_call(pool: Pool) -> None:
             os.kill(answer.values["pid"], 9)
             assert gone(answer.values["pid"])
         assert works(pool)
+
+
+def test_a_stop_of_the_service_leaves_the_work_in_hand(pool: Pool) -> None:
+    """SIGTERM and Ctrl-C reach the whole group; children go on until the worker, which decides, closes the pool."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with pool.call("echo", {}) as answer:
+            child = answer.values["pid"]
+        os.kill(child, number)
+        os.kill(pool._server._process.pid, number)
+        with pool.call("echo", {}) as answer:
+            assert answer.values["pid"] == child
 
 
 def test_the_server_is_started_again(pool: Pool) -> None:
