@@ -65,7 +65,7 @@ class Guard:
         self._hosts = hosts_of(public_url)
         self._trusted = trusted_proxies
         self._headers = HEADERS | (HSTS if public_url.startswith("https:") else {})
-        self._limit = Buckets(capacity=600, per_second=5)
+        self._limit = Buckets(capacity=600, per_second=20)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

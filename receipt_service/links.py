@@ -67,7 +67,7 @@ def _mac(secret: bytes, token_hash: str, stamp: str) -> str:
 
 def make_nonce(secret: bytes, token_hash: str, shown_at: datetime) -> str:
     """Bind a form to the visit that it was shown in: milliseconds since 1970 in hex, a dot, the HMAC."""
-    stamp = f"{round(shown_at.timestamp() * 1000):x}"
+    stamp = f"{int(shown_at.timestamp() * 1000):x}"
     return f"{stamp}.{_mac(secret, token_hash, stamp)}"
 
 

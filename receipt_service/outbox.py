@@ -200,6 +200,9 @@ def _fail(connection: sqlite3.Connection, row: sqlite3.Row, reply: str, reason: 
 def _doubt(connection: sqlite3.Connection, row: sqlite3.Row, reason: str, at: datetime) -> None:
     connection.execute("UPDATE outbox SET state = 'UNCERTAIN', phase = '', reply = ? WHERE id = ?", (reason, row["id"]))
     _tell(connection, "MailUncertain", row, {"reason": reason}, at)
+    used = "SELECT 1 FROM visits JOIN links USING (token_hash) WHERE links.message = ?"
+    if connection.execute(used, (row["id"],)).fetchone():  # a scanner may be faster than a timeout
+        link_was_used(connection, row["id"])
 
 
 def _wait(connection: sqlite3.Connection, row: sqlite3.Row, reply: str, patience: Patience, at: datetime) -> None:

@@ -6,6 +6,7 @@ No page needs a script, sets a cookie, or asks anything of another host.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
@@ -46,6 +47,8 @@ from .render import facts
 
 LARGEST_FORM = 32 * 1024
 """A question of 2000 characters, four bytes each, each byte escaped as three, and some more."""
+SLOWEST_FORM = 30.0
+"""Seconds for all of a form to arrive."""
 LONGEST_QUESTION = 2000
 _ACCENT = re.compile(r"accent-([0-9a-f]{6})\.css")
 _STATIC = Path(__file__).parent / "static"
@@ -150,6 +153,7 @@ class Pages:
     def __init__(self, counter: Counter) -> None:
         self._counter = counter
         self._nowhere = counter.office.templates.get_template("nowhere.html").render()
+        self._noted: tuple[str, set[tuple[str, str]]] = "", set()
         self._visits = Buckets(capacity=300, per_second=2)
         self._acts = Buckets(capacity=60, per_second=0.2)
         self._actions: dict[str, Callable[[Request, Link, datetime, dict[str, str]], Awaitable[ASGIApp]]] = {
@@ -202,9 +206,17 @@ class Pages:
     async def _show(self, request: Request, link: Link) -> Response:
         caller, at = self._caller(request), now()
         if request.method == "GET" and not caller.staff:
-            visitor = visitor_class(request.headers)
-            await self._counter.database.write(record_visit, link, visitor, at, caller.as_data())
+            await self._note(link, visitor_class(request.headers), caller, at)
         return self._page(request, link, at)
+
+    async def _note(self, link: Link, visitor: str, caller: Caller, at: datetime) -> None:
+        """Record a visit, and remember for the hour that it is recorded: a flood of GETs costs no transaction."""
+        hour = stamp(at)[:13]
+        if self._noted[0] != hour:
+            self._noted = hour, set()
+        if (link.token_hash, visitor) not in self._noted[1]:
+            await self._counter.database.write(record_visit, link, visitor, at, caller.as_data())
+            self._noted[1].add((link.token_hash, visitor))
 
     def _page(self, request: Request, link: Link, at: datetime, notice: str = "", status: int = 200) -> Response:
         words = facts(link.delivery, link.contact) | {
@@ -299,10 +311,14 @@ def _readable(text: str) -> str:
 async def _form(request: Request) -> dict[str, str]:
     """The fields of a form, each once. Raises 413 for a body that is too large, before it is read."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_FORM:
-            raise HTTPException(413)
+    try:
+        async with asyncio.timeout(SLOWEST_FORM):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LARGEST_FORM:
+                    raise HTTPException(413)
+    except TimeoutError:
+        raise HTTPException(408) from None
     try:
         fields = parse_qs(body.decode("utf-8"), max_num_fields=8, keep_blank_values=True)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import socketserver
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiosmtpd.controller import Controller
 
 from .harness import Edge, Mailbox, Scripted, ScriptedRelay, path_in, until
@@ -31,24 +33,34 @@ def scripted() -> Iterator[ScriptedRelay]:
 
 
 @pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, int]]:
+def mailbox(ending: ExitStack) -> tuple[Mailbox, int]:
     kept = Mailbox()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     controller = Controller(kept, hostname="127.0.0.1", port=port)
     controller.start()
-    yield kept, port
-    controller.stop()
+    ending.callback(controller.stop)  # after the services that it was started for: they still say QUIT
+    return kept, port
+
+
+@pytest.fixture(scope="session")
+def ending() -> Iterator[ExitStack]:
+    """Services that were told to stop: they take a moment, and the next test need not wait for it."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    with ExitStack() as stack:
+        yield stack
+    structlog.reset_defaults()
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Edge]]:
+def start(tmp_path: Path, ending: ExitStack) -> Iterator[Callable[..., Edge]]:
     """Start a service in ``tmp_path`` against a relay on this port."""
     with ExitStack() as running:
 
         def begin(port: int, **changes: Any) -> Edge:
             edge = Edge(tmp_path, port, **changes).start()
             running.callback(edge.stop)
+            ending.callback(edge.join)
             return edge
 
         yield begin

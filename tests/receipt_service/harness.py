@@ -43,7 +43,7 @@ class Mailbox:
         return f"250 2.0.0 Ok: queued as 4XyZ{len(self.letters)}"
 
     def messages(self) -> list[EmailMessage]:
-        return [message_from_bytes(wire, policy=policy.default) for _, _, wire in self.letters]  # type: ignore[misc]
+        return [message_from_bytes(wire, policy=policy.default) for _, _, wire in self.letters]
 
 
 class Scripted(socketserver.StreamRequestHandler):
@@ -176,13 +176,17 @@ class Edge:
         self.loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         self.world = build(self.settings)
         self._ready.set()
-        await serve(self.world, *self.listeners, self._end)
+        await serve(self.world, self.listeners[0], self.listeners[1], self._end)
         self.world.database.close()
 
     def stop(self) -> None:
+        """Tell it to end; a second time is nothing new."""
         self.public.close()
         self.api.close()
-        self.loop.call_soon_threadsafe(self._end.set)
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self._end.set)
+
+    def join(self) -> None:
         self._thread.join(20)
         assert not self._thread.is_alive()
 

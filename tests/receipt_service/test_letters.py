@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receipt_service import links, render
@@ -119,6 +119,7 @@ def test_every_line_fits_smtp() -> None:
 NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=60)
 
 
+@settings(max_examples=40, deadline=None)
 @given(NAMES, NAMES)
 def test_no_name_makes_a_header(name: str, number: str) -> None:
     """Whatever the contract lets through as a name or a number stays inside its own header."""

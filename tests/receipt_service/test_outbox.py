@@ -144,3 +144,15 @@ def test_what_an_upload_left_behind_is_deleted(tmp_path: Path) -> None:
     (tmp_path / ".0123").write_bytes(b"%PDF-half")
     documents.discard_partial(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_used_before_the_doubt_resolves_it_at_once(connection: sqlite3.Connection, office: Office) -> None:
+    """A scanner opens the link while the relay's answer is still awaited: the answer is lost, the letter is not."""
+    sending = outbox.claim(connection, office, NOW)
+    assert isinstance(sending, outbox.Sending)
+    (link,) = connection.execute("SELECT token_hash FROM links WHERE message = ?", (sending.id,))
+    connection.execute("INSERT INTO visits VALUES (?, 'automatic', '2026-11-24T09')", (link["token_hash"],))
+    outbox.settle(connection, sending.id, outbox.Doubtful("timed out"), PATIENCE, NOW)
+    (row,) = connection.execute("SELECT state, wire FROM outbox WHERE id = ?", (sending.id,))
+    assert (row["state"], row["wire"]) == ("ACCEPTED", None)
+    assert [event["name"] for event in events.after(connection, 0, events.FIRST)] == ["MailUncertain"]

@@ -19,7 +19,7 @@ import pytest
 from receipt_service.app import read_or_make_key
 from receipt_service.config import SettingsError, read_settings
 
-from .harness import DELIVERY, DIGEST, EARLY, NO_AUTHORITY, PDF, SECRET, ScriptedRelay, delivery, until
+from .harness import DELIVERY, DIGEST, EARLY, NO_AUTHORITY, PDF, SECRET, Edge, ScriptedRelay, delivery, until
 
 Run = Callable[..., subprocess.Popen[str]]
 
@@ -109,38 +109,31 @@ def test_it_serves_on_inherited_sockets_and_stops_cleanly(run: Run, tmp_path: Pa
 
 @pytest.mark.parametrize("verb", ["connect", "MAIL", "RCPT", "DATA", "dot"])
 def test_killed_at_any_moment_it_never_mails_twice(
-    run: Run, tmp_path: Path, scripted: ScriptedRelay, verb: str
+    run: Run, start: Callable[..., Edge], tmp_path: Path, scripted: ScriptedRelay, verb: str
 ) -> None:
     """kill -9 while the relay thinks about a command: one copy at most, doubt only where the dot may have gone."""
     scripted.hang_at = verb
-    file = write_settings(tmp_path, scripted.port)
-    process = run(file)
+    process = run(write_settings(tmp_path, scripted.port))
     with client(tmp_path) as http:
         send(http)
         assert scripted.hanging.wait(10)
     process.kill()
     process.wait()
     scripted.hang_at = ""
-    scripted.hanging.clear()
-    run(file)
-    doubtful = verb in ("DATA", "dot")
-    with client(tmp_path) as http:
-        until(lambda: ("MailUncertain" if doubtful else "ConsignmentNotification") in names(http))
-        assert len(names(http)) == 1
-        assert http.get("/status").json()["mail_backlog"] == 0
+    edge = start(scripted.port)
+    edge.wait_for("MailUncertain" if verb in ("DATA", "dot") else "ConsignmentNotification")
+    assert len(edge.events()) == 1 and edge.api.get("/status").json()["mail_backlog"] == 0
     assert len(scripted.messages) == (0 if verb == "DATA" else 1)
 
 
-def test_a_restored_backup_is_told_at_the_start(run: Run, tmp_path: Path) -> None:
+def test_a_restored_backup_is_told_at_the_start(run: Run, start: Callable[..., Edge], tmp_path: Path) -> None:
     """``--restored``: letters that waited in the backup are in doubt; nothing leaves by itself."""
-    retry = {"first": 60, "most": 60, "give_up_after": 600}
-    file = write_settings(tmp_path, 1, retry=retry)
-    process = run(file)
-    with client(tmp_path) as http:
-        send(http)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
-    run(file, "--restored")
+    patient = {"first": 60, "most": 60, "give_up_after": 600}
+    edge = start(1, retry=patient)
+    edge.deliver().raise_for_status()
+    edge.stop()
+    edge.join()
+    run(write_settings(tmp_path, 1, retry=patient), "--restored")
     with client(tmp_path) as http:
         assert names(http) == ["MailUncertain"] and http.get("/status").json()["mail_backlog"] == 0
 
