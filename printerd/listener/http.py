@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, MutableMapping
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -41,6 +42,8 @@ IDLE: Final = 300.0
 """Seconds without a byte after which a client counts as gone."""
 LOOPBACK: Final = "localhost"
 """How every loopback address is kept with a job: IPv4 and IPv6 are one machine."""
+
+_HOST: Final = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
 
 
 class _Refusal(Exception):
@@ -294,7 +297,6 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without port, brackets and final dot (RFC 9110 section 7.2)."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().rstrip(".")
+    """The name in a Host header, without port, brackets and final dot; empty when it is none (RFC 9110 section 7.2)."""
+    found = _HOST.fullmatch(host)
+    return (found["address"] or found["name"]).lower().rstrip(".") if found else ""

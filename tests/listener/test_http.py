@@ -43,6 +43,8 @@ def wait_for(fact: Callable[[], bool], seconds: float = 10) -> None:
         ({"Host": "192.0.2.1"}, 421),
         ({"Host": ""}, 421),
         ({"Host": "localhost.evil.example"}, 421),
+        ({"Host": "localhost:1/evil"}, 421),
+        ({"Host": "evil.example@localhost"}, 421),
         ({"Connection": "Upgrade", "Upgrade": "TLS/1.2"}, 400),
     ],
 )
