@@ -55,8 +55,8 @@ $(READY): requirements/debian.txt $(LOCKS) pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(FRONT): package.json package-lock.json $(READY)
-	$(BIN)/python -m printerd.console.front
+$(FRONT): package.json package-lock.json tools/front.py $(READY)
+	$(BIN)/python tools/front.py
 	@touch $@
 
 front: $(FRONT)

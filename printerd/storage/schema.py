@@ -85,7 +85,7 @@ jobs = Table(
     Column("options", JSON, nullable=False),
     digest("original", index=True),
     Column("size", sa.BigInteger),
-    Column("state", String(12), nullable=False, index=True),
+    Column("state", String(12), nullable=False),
     Column("sender_key", String(80), unique=True),
     Column("answered", Boolean, nullable=False, server_default=sa.false()),
     Column("reason", JSON),
@@ -94,6 +94,7 @@ jobs = Table(
     Column("received_at", Utc),
     Column("completed_at", Utc),
     *claimed(),
+    Index("ix_jobs_state_number", "state", "number"),
 )
 
 invoices = Table(
@@ -104,7 +105,7 @@ invoices = Table(
     Column("position", Integer, nullable=False),
     Column("first_page", Integer, nullable=False),
     Column("last_page", Integer, nullable=False),
-    Column("state", String(12), nullable=False, index=True),
+    Column("state", String(12), nullable=False),
     Column("reading", JSON, nullable=False),
     Column("corrections", JSON, nullable=False),
     Column("reasons", JSON, nullable=False),
@@ -134,6 +135,8 @@ invoices = Table(
     *claimed(),
     Unique("job", "position"),
     Index("ix_invoices_issuer_number", "issuer", "number"),
+    Index("ix_invoices_number", "number"),
+    Index("ix_invoices_state_created_at", "state", "created_at"),
     # Two batches can read the same number at once: only one of them may go on.
     Index(
         "uq_invoices_number_in_force",

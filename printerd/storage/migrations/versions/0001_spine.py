@@ -98,7 +98,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_jobs_batch"), "jobs", ["batch"], unique=False)
     op.create_index(op.f("ix_jobs_original"), "jobs", ["original"], unique=False)
-    op.create_index(op.f("ix_jobs_state"), "jobs", ["state"], unique=False)
+    op.create_index("ix_jobs_state_number", "jobs", ["state", "number"], unique=False)
     op.create_table(
         "ledger",
         sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
@@ -181,9 +181,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_invoices_created_at"), "invoices", ["created_at"], unique=False)
     op.create_index(op.f("ix_invoices_customer_code"), "invoices", ["customer_code"], unique=False)
     op.create_index("ix_invoices_issuer_number", "invoices", ["issuer", "number"], unique=False)
+    op.create_index("ix_invoices_number", "invoices", ["number"], unique=False)
     op.create_index(op.f("ix_invoices_pdf"), "invoices", ["pdf"], unique=False)
     op.create_index(op.f("ix_invoices_sealed"), "invoices", ["sealed"], unique=False)
-    op.create_index(op.f("ix_invoices_state"), "invoices", ["state"], unique=False)
+    op.create_index("ix_invoices_state_created_at", "invoices", ["state", "created_at"], unique=False)
     op.create_index(
         "uq_invoices_number_in_force",
         "invoices",
