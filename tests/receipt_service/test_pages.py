@@ -192,7 +192,7 @@ def test_the_page_says_when_receipt_was_acknowledged(edge: Edge, path: str) -> N
     edge.press(path)
     page = edge.public.get(path).text
     assert "Réception accusée" in page and "(heure\u00a0de\u00a0Paris)" in page
-    assert "Télécharger de nouveau ma facture" in page
+    assert "Télécharger de&nbsp;nouveau ma facture" in page
 
 
 @pytest.mark.parametrize(("action", "words"), [("paper", "vous préférez le papier"), ("not-for-me", "pas destiné")])

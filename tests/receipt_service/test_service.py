@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import pytest
@@ -136,6 +137,26 @@ def test_a_restored_backup_is_told_at_the_start(run: Run, start: Callable[..., E
     run(write_settings(tmp_path, 1, retry=patient), "--restored")
     with client(tmp_path) as http:
         assert names(http) == ["MailUncertain"] and http.get("/status").json()["mail_backlog"] == 0
+
+
+def test_it_does_not_outlive_its_supervisor(tmp_path: Path) -> None:
+    """When the supervisor is killed, the service ends too, and the next one finds the database free."""
+    file = write_settings(tmp_path, 1, die_with_parent=True)
+    child = f"subprocess.Popen([sys.executable, '-m', 'receipt_service', '--settings', {str(file)!r}])"
+    command = [sys.executable, "-c", f"import subprocess, sys, time; {child}; time.sleep(60)"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as supervisor:
+        client(tmp_path).close()
+        supervisor.kill()
+    with (tmp_path / "receipts.lock").open() as lock:
+        until(lambda: not _held(lock))
+
+
+def _held(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def test_two_services_never_share_an_outbox(run: Run, tmp_path: Path) -> None:
