@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from asn1crypto import core, tsp, x509  # type: ignore[import-untyped]
-from asn1crypto.cms import CMSAttributes, ContentInfo, SignedData  # type: ignore[import-untyped]
+from asn1crypto.cms import CMSAttributes, ContentInfo, IssuerAndSerialNumber, SignedData  # type: ignore[import-untyped]
 from pyhanko.pdf_utils.generic import DictionaryObject
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.fields import enumerate_sig_fields
@@ -215,6 +215,10 @@ def _check(
     """The signer's certificate and the others, once the signature holds over ``digest``."""
     signer = extract_signer_info(signed)
     found = extract_certificate_info(signed)
+    sid = signer["sid"].chosen
+    if isinstance(sid, IssuerAndSerialNumber) and sid["issuer"].dump() != found.signer_cert.issuer.dump():
+        # RFC 5280 section 7.1 would let the names differ in case; nobody who signs writes them so.
+        raise IntegrityError("The signature names its certificate in another way than the certificate does.")
     intact, valid = validate_sig_integrity(signer, found.signer_cert, content_type, digest)
     if not intact:
         raise IntegrityError("The signed bytes have been changed.")
