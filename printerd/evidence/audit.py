@@ -105,8 +105,8 @@ def _everything(database: Database, blobs: Blobs, keys: Path, counts: Counter[st
                 yield from _to_the_end(name, check)
     except ConfigurationError as error:
         yield Problem(error.what, error.where, "Restore the certificate from a backup.")
-    except Failure as error:
-        yield Problem(f"The database cannot be read: {error.what}", error.where)
+    except (Failure, sa.exc.SQLAlchemyError) as error:
+        yield Problem(f"The database cannot be read: {str(error).splitlines()[0]}", "database")
 
 
 def _to_the_end(name: str, check: Callable[[], Found]) -> Found:
@@ -148,9 +148,8 @@ class Audit:
 
     def ledger(self) -> Found:
         """Every entry from its columns, every link, every record from its salt and body, every checkpoint's root."""
-        roots = dict(
-            self.connection.execute(sa.select(schema.checkpoints.c.size, schema.checkpoints.c.root)).tuples().all()
-        )
+        over = self.connection.execute(sa.select(schema.checkpoints.c.size, schema.checkpoints.c.root))
+        roots: dict[int, str] = {size: root for size, root in over}
         tree, previous, latest, erased = merkle.Tree(), ledger.FIRST, "", 0
         for row in self.connection.execute(_ENTRIES):
             where = f"ledger entry {row.place}"
@@ -285,7 +284,11 @@ class Audit:
         if len(found) != 1:
             yield Problem(f"It has {len(found)} ledger entries where there must be one.", where)
             return
-        recorded = json.loads(found[0].body) if found[0].body is not None else shown
+        try:
+            recorded = json.loads(found[0].body) if found[0].body is not None else shown
+        except ValueError:
+            yield Problem(f"The record of ledger entry {found[0].place} cannot be read.", where)
+            return
         for name in sorted({*shown, *recorded}):
             if shown.get(name) != recorded.get(name):
                 yield Problem(f"Its {name} is not the one in ledger entry {found[0].place}.", where)
