@@ -100,9 +100,9 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who issues invoices here (``issuers.NAME`` of the settings). ``ibans`` are all accounts that may stand on an invoice.
+    """Who issues invoices here (``issuers.NAME`` of the settings).
 
-    ``colour`` is ``#rrggbb``; ``reply_to`` is the mailbox of accounting.
+    ``ibans`` are all accounts that may stand on an invoice; ``colour`` is ``#rrggbb``; ``reply_to`` is the mailbox of accounting.
     """
 
     key: str

@@ -126,7 +126,6 @@ def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, 
     """The stages of both rooms, the chores, and how to end their helpers."""
     from printerd.delivery.edge import EdgeClient
     from printerd.delivery.workflow import Delivering
-    from printerd.evidence import sealing
     from printerd.pipeline.pools import Limits, Pool
     from printerd.pipeline.readers import Readers
     from printerd.pipeline.workflow import Pipeline
@@ -142,7 +141,7 @@ def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, 
         "firm": firm,
     }
     spool = layout.run / "pools"
-    sealers = Pool(sealing.start, seal, size=settings.pools.sealers, limits=None, folder=spool)
+    sealers = Pool("printerd.evidence.sealing:start", seal, size=settings.pools.sealers, limits=None, folder=spool)
     limits = Limits(cpu=int(settings.pools.reader_seconds))
     readers = Readers(layout.templates, size=settings.pools.readers, limits=limits, folder=spool)
     edge = EdgeClient(_edge_address(settings.receipts.api), layout.secret.read_text().strip())

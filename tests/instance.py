@@ -13,6 +13,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -54,17 +55,24 @@ def until(look: Callable[[], T], seconds: float = 60.0) -> T:
     return found
 
 
+def free_port() -> int:
+    """A port on loopback that nobody uses at this moment, for programs that cannot take port 0."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class Mailbox:
     """A real SMTP server on a free port that keeps what it accepts."""
 
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+        self.port = free_port()
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
-        assert self._controller.server is not None
-        self.port = self._controller.server.sockets[0].getsockname()[1]
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         self.envelopes.append(envelope)
         return f"250 2.0.0 Ok: queued as {len(self.envelopes):08X}"
 

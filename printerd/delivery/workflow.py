@@ -179,7 +179,9 @@ class Delivering:
             if found:
                 self._keep(connection, found)
                 self._move(connection, name, found[-1].seq, found[-1].digest, "")
-            self._make_due(connection, {event.delivery for event in found} | self._patient(connection))
+            # A full page may end between an act and its handover: by then nothing is known to be missing.
+            until = self.now() if len(found) < contract.PAGE_LIMIT else found[-1].time
+            self._make_due(connection, {event.delivery for event in found} | self._patient(connection, until), until)
         return len(found)
 
     def _keep(self, connection: sa.Connection, found: Iterable[Event]) -> None:
@@ -191,16 +193,17 @@ class Delivering:
         if connection.execute(edges.update().where(edges.c.edge == edge).values(values)).rowcount == 0:
             connection.execute(edges.insert().values(**values, edge=edge))
 
-    def _patient(self, connection: sa.Connection) -> set[DeliveryId]:
+    def _patient(self, connection: sa.Connection, until: datetime) -> set[DeliveryId]:
         """Deliveries with an act older than the hour and no receipt: their handover is known to be missing."""
-        until = rfc3339(self.now() - collect.PATIENCE)
         query = sa.select(events.c.delivery).outerjoin(
             receipts, sa.and_(receipts.c.delivery == events.c.delivery, receipts.c.contact == events.c.contact)
         )
-        late = query.where(events.c.name == collect.ACT, events.c.time <= until, receipts.c.id.is_(None))
+        late = query.where(
+            events.c.name == collect.ACT, events.c.time <= rfc3339(until - collect.PATIENCE), receipts.c.id.is_(None)
+        )
         return {DeliveryId(one) for one in connection.scalars(late.distinct())}
 
-    def _make_due(self, connection: sa.Connection, touched: Iterable[DeliveryId]) -> None:
+    def _make_due(self, connection: sa.Connection, touched: Iterable[DeliveryId], until: datetime) -> None:
         """The receipts that these deliveries' events make due, and the sentence of their jobs."""
         ids = list(touched)
         rows = connection.execute(
@@ -209,14 +212,14 @@ class Delivering:
         if strangers := set(ids) - {row.id for row in rows}:
             log.warning("events of deliveries that are not ours: %s", ", ".join(sorted(strangers)))
         for row in rows:
-            self._judge(connection, row)
+            self._judge(connection, row, until)
         messages.refresh(connection, {row.job for row in rows}, self.language)
 
-    def _judge(self, connection: sa.Connection, delivery: sa.Row[Any]) -> None:
+    def _judge(self, connection: sa.Connection, delivery: sa.Row[Any], until: datetime) -> None:
         order = collect.ordered(DeliveryId(delivery.id), delivery.facts, delivery.created_at)
         told = _events(connection, delivery.id)
         receipted = set(connection.scalars(sa.select(receipts.c.contact).where(receipts.c.delivery == delivery.id)))
-        for due in collect.due_receipts(told, order, self.now(), receipted):
+        for due in collect.due_receipts(told, order, until, receipted):
             number = (connection.scalar(sa.select(sa.func.max(receipts.c.number))) or 0) + 1
             connection.execute(
                 receipts.insert().values(

@@ -1,19 +1,31 @@
-"""The readers' pool with the layouts in force: a template added to the folder counts from the next batch on."""
+"""The readers' pool with the layouts in force: a template added to the folder counts from the next batch on.
+
+One rule: templates that cannot be read change nothing. The last good set goes
+on, and the fault is logged each time it is seen anew.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
-from printerd.pipeline import reading
+from printerd.errors import ConfigurationError
+from printerd.pipeline import layouts
 from printerd.pipeline.pools import Limits, Pool
 
-SHIPPED = Path(__file__).with_name("templates")
+START = "printerd.pipeline.reading:start"
+"""By name: the PDF libraries are loaded in the readers and nowhere else."""
+Sources = list[dict[str, str]]
+
+log = logging.getLogger(__name__)
 
 
 class Readers:
-    """One pool at a time; a replaced one is closed at the next change, when nobody works in it any more."""
+    """One pool at a time; a replaced one is closed at the next change, when nobody works in it any more.
+
+    Raises :class:`ConfigurationError` when the templates cannot be read at the start.
+    """
 
     def __init__(self, templates: Path, *, size: int, limits: Limits, folder: Path) -> None:
         self._templates = templates
@@ -21,35 +33,35 @@ class Readers:
         self._limits = limits
         self._folder = folder
         self._lock = threading.Lock()
-        self._pools: list[Pool] = []
-        self._seen: dict[str, str] = {}
         self._made = 0
+        self._seen = layouts.templates(templates)
+        layouts.read_templates(self._seen)
+        self._pools = [self._make(self._seen)]
 
     def pool(self) -> Pool:
-        """The pool that knows the templates as they are now."""
+        """The pool that knows the templates as they are now, or as they were when they could be read last."""
         with self._lock:
-            found = sources(self._templates)
-            if found != self._seen or not self._pools:
-                self._replace(found)
+            found = layouts.templates(self._templates)
+            if found != self._seen:
+                self._seen = found
+                self._change(found)
             return self._pools[-1]
 
-    def _replace(self, found: dict[str, str]) -> None:
-        self._made += 1
-        arguments = {"templates": [{"name": name, "toml": text} for name, text in found.items()]}
-        folder = self._folder / f"readers-{self._made}"
-        self._pools.append(Pool(reading.start, arguments, size=self._size, limits=self._limits, folder=folder))
-        self._seen = found
+    def _change(self, found: Sources) -> None:
+        try:
+            layouts.read_templates(found)
+        except ConfigurationError as error:
+            log.error("templates left as they were: %s", " ".join(error.lines()))
+            return
+        self._pools.append(self._make(found))
         while len(self._pools) > 2:
             self._pools.pop(0).close()
+
+    def _make(self, found: Sources) -> Pool:
+        self._made += 1
+        folder = self._folder / f"readers-{self._made}"
+        return Pool(START, {"templates": found}, size=self._size, limits=self._limits, folder=folder)
 
     def close(self) -> None:
         for pool in self._pools:
             pool.close()
-
-
-def sources(folder: Path) -> dict[str, str]:
-    """Every template by name: ours, and those of the instance, which replace ours of the same name."""
-    files: Mapping[str, Path] = {
-        file.stem: file for place in (SHIPPED, folder) for file in sorted(place.glob("*.toml"))
-    }
-    return {name: file.read_text("utf-8") for name, file in files.items()}

@@ -8,7 +8,6 @@ transaction writes every row of the batch. A document harms only its own row.
 from __future__ import annotations
 
 import base64
-import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -108,10 +107,8 @@ class Pipeline:
         return self.blobs.put(file.read_bytes(), PDF).digest if file else whole
 
     def _piece(self, position: int, found: Mapping[str, Any], pdf: Digest) -> Piece:
-        """What makes two prints the same content is their text, for a print client rewrites the bytes."""
-        words = " ".join(str(found["text"]).split())
-        content = Digest(hashlib.sha256(words.encode()).hexdigest()) if words else pdf
-        return Piece(position, found, pdf, content)
+        """What makes two prints the same content is their words, for a print client rewrites the bytes."""
+        return Piece(position, found, pdf, Digest(found["words"] or pdf))
 
     def _filed(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], pieces: Iterable[Piece]) -> None:
         now = self.now()
