@@ -102,7 +102,8 @@ class Party:
 class Issuer:
     """Who issues invoices here (``issuers.NAME`` of the settings).
 
-    ``ibans`` are all accounts that may stand on an invoice; ``colour`` is ``#rrggbb``; ``reply_to`` is the mailbox of accounting.
+    ``ibans`` are all accounts that may stand on an invoice; ``colour`` is ``#rrggbb``; ``reply_to`` is accounting's
+    mailbox.
     """
 
     key: str

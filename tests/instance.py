@@ -246,9 +246,11 @@ class Instance:
 
 
 @contextlib.contextmanager
-def served(state: Path, settings: dict[str, Any] | None = None, *, live: bool = True) -> Iterator[Instance]:
+def served(
+    state: Path, settings: dict[str, Any] | None = None, *, live: bool = True, mailbox: Mailbox | None = None
+) -> Iterator[Instance]:
     """A running instance with the samples' customers, live unless said otherwise."""
-    mailbox = Mailbox()
+    mailbox = mailbox or Mailbox()
     instance = Instance(state, mailbox, settings or {})
     instance.configure()
     try:

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from printerd.delivery import collect, contract, paper, routes
 from printerd.delivery.edge import EdgeClient
 from printerd.errors import ConfigurationError, Failure, IntegrityError, TransientError
-from printerd.evidence import ledger, receipt
+from printerd.evidence import ledger, receipt, records
 from printerd.model import (
     BatchId,
     Blob,
@@ -255,11 +255,12 @@ class Delivering:
         with self.database.write() as connection:
             sealed_at = datetime.fromisoformat(sealed["sealed_at"])
             done(connection, stage, row, ReceiptState.FILED, pdf=pdf.digest, sealed_at=sealed_at, **columns)
-            body = {"delivery": row.delivery, "contact": row.contact, "number": row.number, "pdf": pdf.digest}
             act = connection.scalar(
                 sa.select(events.c.digest).where(events.c.edge == row.edge, events.c.seq == row.acceptance)
             )
-            ledger.append(connection, "receipt", row.id, body | {"event": act, "record": sealed["record"]}, self.now())
+            filed = connection.execute(sa.select(receipts).where(receipts.c.id == row.id)).one()
+            body = records.receipt(filed._asdict(), act, sealed["record"])
+            ledger.append(connection, "receipt", row.id, body, self.now())
 
     def _facts(self, connection: sa.Connection, row: sa.Row[Any]) -> Mapping[str, Any]:
         """The record of a receipt, from the rows that are there."""

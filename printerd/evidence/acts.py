@@ -88,7 +88,7 @@ def resend(connection: sa.Connection, invoice: str, who: str, reason: str, now: 
 
 
 def go_live(connection: sa.Connection, who: str, now: datetime) -> None:
-    """End the rehearsal: what was rehearsed becomes specimens, its numbers are free, its links stop."""
+    """End the rehearsal: what was rehearsed becomes specimens that go on saying so, and its numbers are free again."""
     if instance.mode(connection) is Mode.LIVE:
         raise RequestError("The instance is live already.", remedy="Nothing needs to be done.")
     instance.set_mode(connection, Mode.LIVE)

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from printerd.errors import ConfigurationError, Failure, IntegrityError
-from printerd.evidence import canonical, ledger, merkle, signatures, trust, verify
+from printerd.evidence import canonical, ledger, merkle, records, signatures, trust, verify
 from printerd.evidence.verify import Verdict
 from printerd.model import Digest, InvoiceState, ReceiptState, Timestamp
 from printerd.storage import database as store
@@ -235,7 +235,7 @@ class Audit:
             yield from self._blobs_of(row, {"pdf": "PDF", "sealed": "sealed PDF"}, where)
             if row.state in SEALED or row.sealed is not None:
                 self.counts["sealed invoices"] += 1
-                yield from self._filed("invoice", row, _invoice_body(row), where)
+                yield from self._filed("invoice", row, records.invoice(row._asdict()), where)
                 yield from self._sealed(row, row.sealed, where, "invoice")
 
     def receipts(self) -> Found:
@@ -252,9 +252,9 @@ class Audit:
                 yield from self._receipt(row, where)
 
     def _receipt(self, row: sa.Row[Any], where: str) -> Found:
-        body = {name: getattr(row, name) for name in ("delivery", "contact", "number", "pdf", "event")}
         verdict = self._verdict(row.pdf)
-        yield from self._filed("receipt", row, body | {"record": verdict.record_digest if verdict else None}, where)
+        body = records.receipt(row._asdict(), row.event, verdict.record_digest if verdict else None)
+        yield from self._filed("receipt", row, body, where)
         if verdict:
             yield from self._agrees(row, verdict, where, "receipt")
 
@@ -384,12 +384,6 @@ def _record_holds(row: sa.Row[Any]) -> bool:
     except (ValueError, TypeError):
         return False
     return bool(salt.hex() == row.salt and ledger.record_digest(salt, row.body.encode()) == row.record)
-
-
-def _invoice_body(row: sa.Row[Any]) -> dict[str, Any]:
-    """What the ledger records of an invoice, from the columns that people are shown."""
-    names = ("issuer", "number", "kind", "total", "currency", "customer_code", "original", "pdf", "sealed")
-    return {name: getattr(row, name) for name in (*names, "certificate", "timestamp", "job")}
 
 
 def _stranger(signer: str, where: str) -> Problem:

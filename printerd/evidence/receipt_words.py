@@ -17,7 +17,7 @@ FRENCH: Mapping[str, str] = {
     "title": "Accusé de réception horodaté",
     "subtitle": "Élément de preuve",
     "number": f"N°{N}{{number:06d}}",
-    "specimen": "SPÉCIMEN",
+    "specimen": "SPECIMEN",
     "level": f"Niveau{N}L3{T}: un acte délibéré, suivi de la remise du fichier entier",
     "level_alone": f"Niveau{N}L3{T}: un acte délibéré, sans remise complète du fichier",
     "meaning": (

@@ -53,10 +53,14 @@ class Tasks:
         return self._seal(files[0], folder / "sealed.pdf", values.get("reason", ""))
 
     def receipt(self, values: dict[str, Any], files: Sequence[BinaryIO], folder: Path) -> dict[str, Any]:
-        """``{"facts"}`` → as ``seal``, and ``record``: the SHA-256 of the JSON inside, which its token covers."""
-        record = canonical.encode(values["facts"])
+        """``{"facts"}`` → as ``seal``, and ``record``: the SHA-256 of the JSON inside, which its token covers.
+
+        The facts name the certificate that seals them.
+        """
+        facts = {**values["facts"], "certificate": self.sealer.pair.fingerprint}
+        record = canonical.encode(facts)
         token = self.sealer.stamper.stamp(record).response
-        pdf = BytesIO(receipt.render(values["facts"], record, token))
+        pdf = BytesIO(receipt.render(facts, record, token))
         sealed = self._seal(pdf, folder / "receipt.pdf", values.get("reason", ""))
         return sealed | {"record": hashlib.sha256(record).hexdigest()}
 

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from printerd import reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
-from printerd.evidence import ledger
+from printerd.evidence import ledger, records
 from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
 from printerd.pipeline import check, issuing
 from printerd.pipeline.pools import Pool, PoolBroken
@@ -232,7 +232,6 @@ class Pipeline:
         self, connection: sa.Connection, stage: Stage, invoice: sa.Row[Any], pdf: Blob, seal: Mapping[str, Any]
     ) -> None:
         now = self.now()
-        original = connection.scalar(sa.select(jobs.c.original).where(jobs.c.id == invoice.job))
         columns = {
             "sealed": pdf.digest,
             "certificate": seal["certificate"],
@@ -240,22 +239,9 @@ class Pipeline:
             "sealed_at": datetime.fromisoformat(seal["sealed_at"]),
         }
         done(connection, stage, invoice, InvoiceState.ARCHIVED, updated_at=now, **columns)
-        body = {
-            "issuer": invoice.issuer,
-            "number": invoice.number,
-            "kind": invoice.kind,
-            "total": invoice.total,
-            "currency": invoice.currency,
-            "customer_code": invoice.customer_code,
-            "original": original,
-            "pdf": invoice.pdf,
-            "sealed": pdf.digest,
-            "certificate": seal["certificate"],
-            "timestamp": seal["timestamp"],
-            "job": invoice.job,
-        }
-        ledger.append(connection, "invoice", invoice.id, body, now)
-        row = connection.execute(sa.select(invoices).where(invoices.c.id == invoice.id)).one()
+        query = sa.select(invoices, jobs.c.original).join(jobs).where(invoices.c.id == invoice.id)
+        row = connection.execute(query).one()
+        ledger.append(connection, "invoice", row.id, records.invoice(row._asdict()), now)
         self.archived(connection, row, now)
 
     def _unsealed(self, connection: sa.Connection, stage: Stage, invoice: sa.Row[Any], error: Exception) -> None:

@@ -14,7 +14,7 @@ import pikepdf
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
-from printerd.evidence import ledger, sealing
+from printerd.evidence import ledger, records, sealing
 from printerd.model import Blob, Digest, InvoiceState, JobState, ReceiptState
 from printerd.storage import schema
 from printerd.storage.blobs import Blobs
@@ -114,9 +114,15 @@ class Archive:
             "issuer": "dupont",
             "number": number,
             "kind": "invoice",
+            "issued_on": "2026-11-24",
+            "due_on": "2026-12-24",
+            "net": "1028.80",
+            "vat": "205.76",
             "total": "1234.56",
             "currency": "EUR",
+            "iban": "FR7630006000011234567890189",
             "customer_code": f"C{position:04}",
+            "customer_name": "Maison Aubépine",
             "pdf": pdf.digest,
             "sealed": sealed.digest,
             "certificate": seal["certificate"],
@@ -140,7 +146,8 @@ class Archive:
         }
         with self.database.write() as connection:
             connection.execute(schema.invoices.insert().values(shown | rest))
-            ledger.append(connection, "invoice", identity, shown | {"original": self.original.digest}, NOW)
+            record = records.invoice(shown | {"original": self.original.digest})
+            ledger.append(connection, "invoice", identity, record, NOW)
         return identity
 
     def _receipt(self, invoice: str) -> None:
