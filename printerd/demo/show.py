@@ -46,6 +46,7 @@ USERS = ("marie", "julien")
 """Who prints, in turn."""
 ACCOUNTANT = "claire"
 INTERRUPTED = 130
+ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,6 @@ def run(*, once: bool, state: Path | None) -> int:
     except KeyboardInterrupt:
         console.print("\nInterrupted; everything that the demo started has ended.")
         return INTERRUPTED
-
-
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -146,7 +144,7 @@ def _ended(part: Catcher | Service) -> Iterator[None]:
 def _configure(console: Console, layout: Layout, catcher: Catcher) -> None:
     places = setting.places()
     (layout.root / "config.toml").write_text(setting.config(places, catcher.smtp_port), encoding="utf-8")
-    _fact(console, "Folder", f"{near(layout.root)}, emptied; everything of the instance lies in it")
+    _fact(console, "Folder", f"{near(layout.root)}, fresh; everything of the instance lies in it")
     moved = [f"port {place.usual} is busy: {place.what} at {place.address}" for place in places.values() if place.moved]
     if not catcher.url.endswith(f":{USUAL_PORT}/"):
         moved.append(f"port {USUAL_PORT} is busy: caught mails at {catcher.url}")

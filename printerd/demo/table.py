@@ -15,10 +15,8 @@ from printerd.model import MailState
 from printerd.storage.archive import ContactStanding
 
 COLUMNS = ("job", "invoice", "customer", "sealed", "archive", "mail accepted for", "receipt")
-CUSTOMER = COLUMNS.index("customer")
-"""The column that gives way when the line is short."""
-SHORTEST = 5
-"""A customer's code is shown at least."""
+SHRINK = ((COLUMNS.index("customer"), len("C0042…")), (COLUMNS.index("mail accepted for"), len("mail accepted for")))
+"""The columns that give way when the line is short, one after the other, and what is left of each at least."""
 GAP = 2
 SHOWN, FOLDED = 3, 5
 """Of a job with more than ``FOLDED`` invoices the first ``SHOWN`` have a row of their own."""
@@ -35,8 +33,7 @@ def table(ways: Sequence[Way], width: int) -> Table:
     drawn = Table(*COLUMNS, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
     for column in drawn.columns:
         column.no_wrap = True
-    for row in rows:
-        row[CUSTOMER].truncate(max(SHORTEST, width - _others(rows)), overflow="ellipsis")
+    for row in _fitted(rows, width):
         drawn.add_row(*row)
     return drawn
 
@@ -59,11 +56,27 @@ def mask(address: str) -> str:
     return f"{local[:1]}***@{domain}"
 
 
-def _others(rows: Iterable[Row]) -> int:
-    """Columns of the terminal that all but the customer take."""
+def _fitted(rows: list[Row], width: int) -> list[Row]:
+    """The same rows, with the columns that may give way cut until a line fits."""
+    for column, least in SHRINK:
+        widest = _widths(rows)
+        excess = sum(widest) + GAP * (len(COLUMNS) - 1) - width
+        room = max(least, widest[column] - excess)
+        rows = [(*row[:column], _cut(row[column], room), *row[column + 1 :]) for row in rows]
+    return rows
+
+
+def _widths(rows: Iterable[Row]) -> list[int]:
     table = [tuple(map(Text, COLUMNS)), *rows]
-    widest = [max(len(line) for row in table for line in row[n].plain.split("\n")) for n in range(len(COLUMNS))]
-    return sum(widest) - widest[CUSTOMER] + GAP * (len(COLUMNS) - 1)
+    return [max(line.cell_len for row in table for line in row[n].split("\n")) for n in range(len(COLUMNS))]
+
+
+def _cut(cell: Text, room: int) -> Text:
+    """Each line of a cell, with an ellipsis where it was longer than ``room``."""
+    lines = cell.split("\n")
+    for line in lines:
+        line.truncate(room, overflow="ellipsis")
+    return Text("\n").join(lines)
 
 
 def _rows(ways: Sequence[Way]) -> Iterable[Row]:
@@ -121,6 +134,6 @@ def _sum(ways: Sequence[Way]) -> Row:
         f"✗ {lacking} lack" if lacking else "",
         f"{len(digests)} digests",
         f"{len(acts)} mails, {paper} on paper",
-        f"{sum(act.receipt is not None for act in acts):>3}  in all",
+        f"{sum(act.receipt is not None for act in acts):>3}",
     )
     return tuple(Text(cell, "red" if lacking else "dim") for cell in cells)
