@@ -95,8 +95,8 @@ class Pipeline:
         """The pieces of one document; the reader has nothing but the document."""
         source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
         with self.readers.pool().call("read", asked, [source], self.reader_seconds) as answer:
-            whole = Digest(job.original)
-            if name := answer.values["converted"]:
+            whole, name = Digest(job.original), answer.values["converted"]
+            if name and not all(found["pdf"] for found in answer.values["invoices"]):  # else no row would speak of it
                 whole = self.blobs.put(answer.file(name).read_bytes(), PDF).digest
             return [
                 self._piece(position, found, self._pdf(answer.file(found["pdf"]) if found["pdf"] else None, whole))
