@@ -104,11 +104,17 @@ class Page:
     body: bytes
 
 
-def request(method: str, url: str, form: dict[str, str] | None = None, headers: dict[str, str] | None = None) -> Page:
+def request(
+    method: str,
+    url: str,
+    form: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
+) -> Page:
     """One HTTP request on a connection of its own."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
-    body = urlencode(form) if form else None
+    body = urlencode(form).encode() if form else body
     extra = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
     try:
         connection.request(method, parts.path, body, extra | (headers or {}))

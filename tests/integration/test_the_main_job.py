@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pypdfium2  # type: ignore[import-untyped]
@@ -13,18 +15,22 @@ import pytest
 
 from printerd.demo import trade
 from printerd.errors import RequestError
+from printerd.ipp.attributes import attribute
+from printerd.ipp.codec import encode
+from printerd.ipp.message import Group, GroupTag, Message
+from printerd.ipp.registry import Operation, Status
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 from tests import documents
 from tests.cups import Cups
-from tests.instance import Instance, buyers, link_of, press, printed_samples, served, until
+from tests.instance import Instance, buyers, link_of, press, printed_samples, request, served, until
 
 TODAY = date.today()  # noqa: DTZ011 - the day on the paper
 
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    with served(tmp_path_factory.mktemp("main") / "state", {"limits.document": 20_000_000}) as running:
+    with served(tmp_path_factory.mktemp("main") / "state") as running:
         yield running
 
 
@@ -286,6 +292,65 @@ def test_hostile_documents_are_told_and_others_go_on(
     file = tmp_path / "next.pdf"
     file.write_bytes(documents.printed(documents.another_sale(906, today=TODAY)))
     assert instance.settled(instance.print(file).number)["invoices"][0]["state"] == "archived"
+
+
+def test_a_document_over_the_limit_is_refused_as_soon_as_it_is_known(instance: Instance, files: dict[str, Any]) -> None:
+    """300 MB: refused at once when the length is told, at 256 MiB when it is not; nothing of it stays on the disk."""
+    for chunked in (False, True):
+        status = ipp_status(post(instance, print_job(instance), 300_000_000, chunked))
+        assert status == Status.CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE
+    assert list((instance.state / "spool").iterdir()) == []
+    assert instance.json("jobs")[0]["state"] == "aborted"
+    assert instance.settled(instance.print(files["avoir-fr"].file).number)["job"]["state"] == "done"
+
+
+def test_ipp_garbage_is_answered_and_harms_nobody(instance: Instance, files: dict[str, Any]) -> None:
+    """Whatever bytes come, the answer is an error of IPP (of HTTP without an IPP header); the next job is taken."""
+    random = Random(2026)  # noqa: S311 - a seed makes it repeatable
+    whole = print_job(instance)
+    before = len(instance.json("jobs", "--limit", "1000"))
+    for turn in range(60):
+        cut = whole[: random.randrange(len(whole))]
+        garbage = random.randbytes(random.randrange(1, 4000))
+        broken = bytearray(whole)
+        broken[random.randrange(8, len(whole))] ^= 1 << random.randrange(8)
+        body = (cut, garbage, whole[:8] + garbage, bytes(broken))[turn % 4]
+        answer = request("POST", f"http://{instance.address('ipp')}/ipp/print", body=body, headers=IPP)
+        assert answer.status == (200 if len(body) >= 8 else 400), answer.body
+        assert answer.status == 400 or ipp_status(answer.body) >= 0x0400
+    assert instance.settled(instance.print(files["avoir-fr"].file).number)["job"]["state"] == "done"
+    assert len(instance.json("jobs", "--limit", "1000")) <= before + 60 + 1
+
+
+IPP = {"Content-Type": "application/ipp"}
+
+
+def print_job(instance: Instance) -> bytes:
+    """A Print-Job without its document."""
+    said = {"attributes-charset": "utf-8", "attributes-natural-language": "en", "printer-uri": instance.printer}
+    operation = Group(GroupTag.OPERATION, tuple(attribute(name, value) for name, value in said.items()))
+    return encode(Message((2, 0), Operation.PRINT_JOB, 7, (operation,)))
+
+
+def post(instance: Instance, head: bytes, size: int, chunked: bool) -> bytes:
+    """Send a document of ``size`` bytes made on the way, and read the answer whenever it comes."""
+
+    def body() -> Iterator[bytes]:
+        yield head + b"%PDF-1.7\n"
+        for _ in range(size // 1_000_000):
+            yield bytes(1_000_000)
+
+    connection = http.client.HTTPConnection(instance.address("ipp"), timeout=60)
+    length = {} if chunked else {"Content-Length": str(len(head) + 9 + size // 1_000_000 * 1_000_000)}
+    try:
+        connection.request("POST", "/ipp/print", body(), IPP | length, encode_chunked=chunked)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def ipp_status(answer: bytes) -> int:
+    return int.from_bytes(answer[2:4])
 
 
 # Verified
