@@ -18,7 +18,7 @@ demo: setup ## Print the sample invoices and watch them go the whole way (ONCE=1
 	@$(BIN)/invoice-printer demo $(if $(ONCE),--once)
 
 test: setup ## Every test, in under ten minutes on two cores
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 3 --dist loadfile
 
 check: setup ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -509,7 +509,7 @@ def customers_import(
     shown = [{"change": row.change, "code": row.customer.code, "name": row.customer.name} for row in changed]
     _list(shown, ("change", "code", "name"), as_json, "Nothing changes.")
     if not as_json and changed:
-        print(f"{len(changed)} customers {'would change' if dry_run else 'changed'}.")
+        print(f"Customers that {'would change' if dry_run else 'changed'}: {len(changed)}")
 
 
 def instance_id(connection: Any) -> str:

@@ -94,9 +94,9 @@ def test_customers_are_imported_after_a_dry_run(state: Path) -> None:
     """--dry-run shows the difference and changes nothing; the import is an act in the ledger."""
     file = state / "customers.csv"
     file.write_text(CUSTOMERS)
-    assert "2 customers would change" in here(state, "customers", "import", str(file), "--dry-run")
+    assert "Customers that would change: 2" in here(state, "customers", "import", str(file), "--dry-run")
     assert json.loads(here(state, "customers", "--json")) == []
-    assert "2 customers changed" in here(state, "customers", "import", str(file))
+    assert "Customers that changed: 2" in here(state, "customers", "import", str(file))
     assert "Nothing changes" in here(state, "customers", "import", str(file))
     first, second = json.loads(here(state, "customers", "--json"))
     assert (first["contacts"][0]["email"], second["route"]) == ("anne@epicerie.example", "paper")
