@@ -1,7 +1,8 @@
 """What printerd may say to this service: strict shapes, unknown keys refused, no control characters.
 
 CR and LF are refused here, in every text that could come near a mail header
-(RFC 5322 section 2.2), so nothing behind this module has to think of it again.
+(RFC 5322 section 2.2); encoded words, which could hold them, are undone where
+headers are written (:func:`receipt_service.letters.literal`).
 """
 
 from __future__ import annotations

@@ -69,6 +69,12 @@ def envelope_address(address: str) -> str:
     return checked.ascii_email or checked.normalized
 
 
+def literal(text: str) -> str:
+    """Text that a header shows as it is. ``email`` decodes the encoded words (RFC 2047) that it meets in a value, and
+    writes what comes out, CR and LF too: so none may begin in what a document or a person has written."""
+    return text.replace("=?", "= ?")
+
+
 def compose(office: Office, delivery: Delivery, contact: Contact, token: str, at: datetime, *, again: bool) -> Letter:
     """The letter to a contact, with his link; ``again`` marks a reminder. ``at`` becomes its Date."""
     words = facts(delivery, contact) | {"again": again}
@@ -101,7 +107,7 @@ def _head(office: Office, recipient: str, name: str, reply_to: str, at: datetime
     domain = f"[{host}]" if host.replace(".", "").isdigit() else host
     return {
         "From": office.sender,
-        "To": Address(name, *recipient.rsplit("@", 1)),
+        "To": Address(literal(name), *recipient.rsplit("@", 1)),
         "Reply-To": envelope_address(reply_to),
         "Date": format_datetime(at.replace(microsecond=0)),
         "Message-ID": f"<{secrets.token_hex(16)}@{domain}>",
@@ -114,7 +120,7 @@ def _message(head: dict[str, Any], subject: str) -> EmailMessage:
     message = EmailMessage(SMTP if ascii_only else SMTPUTF8)
     for name, value in head.items():
         message[name] = value
-    message["Subject"] = " ".join(subject.split("\n")).strip()
+    message["Subject"] = literal(" ".join(subject.split("\n")).strip())
     return message
 
 

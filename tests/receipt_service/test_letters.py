@@ -130,6 +130,29 @@ def test_no_name_makes_a_header(name: str, number: str) -> None:
     assert [address.addr_spec for address in message["To"].addresses] == ["marie@client.fr"]
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "=?utf-8?q?A=0D=0ABcc:_evil@example.org?=",
+        "=?utf-8?b?QQ0KUmVwbHktVG86IGV2aWxAZXhhbXBsZS5vcmc=?=",
+        "=?us-ascii?q?x=0D=0A=0D=0A=3Ca_href=3Dhttps=3A//evil.example=3E?=",
+        "FA-1 =?utf-8?q?=2C_evil=40example=2Eorg=2C?=",
+        "==??utf-8?q?=0AX-Evil:_1?=",
+    ],
+)
+@pytest.mark.parametrize("recipient", ["marie@client.fr", "mär.ie@client.fr"])
+def test_an_encoded_word_in_a_name_stays_text(hidden: str, recipient: str) -> None:
+    """RFC 2047 can hide CR, LF and commas; a number or a name that tries makes no header, no body, no addressee."""
+    person = delivery()["contacts"][0] | {"name": hidden, "email": recipient}
+    issuer = delivery()["issuer"] | {"name": hidden}
+    made = letter(contacts=[person], invoice=delivery()["invoice"] | {"number": hidden}, issuer=issuer)
+    head = message_from_bytes(made.wire)
+    assert len(head.keys()) == 9 and not {"Bcc", "X-Evil"} & set(head.keys())
+    assert head["Reply-To"] == "compta@moulin.example"
+    assert made.recipient == recipient and len(parsed(made)["To"].addresses) == 1
+    assert parsed(made)["Subject"].count(hidden.replace("=?", "= ?")) == 2
+
+
 FORBIDDEN = ("recommandé", "LRE", "qualifié", "valeur légale", "lu par", "registered", "certified", "legally binding")
 
 
