@@ -97,6 +97,8 @@ def go_live(connection: sa.Connection, who: str, now: datetime) -> None:
         invoices.update().where(invoices.c.id.in_(rehearsed)).values(state=InvoiceState.SPECIMEN, updated_at=now)
     )
     count = connection.execute(specimens).rowcount
+    unsent = sa.and_(deliveries.c.mode == Mode.REHEARSAL, deliveries.c.state == DeliveryState.DUE)
+    connection.execute(deliveries.update().where(unsent).values(state=DeliveryState.REVOKED, batch=None, next_at=None))
     ledger.append(connection, "act.go-live", instance.identity(connection), {"who": who, "specimens": count}, now)
 
 
