@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,10 +35,18 @@ from printerd.storage.schema import invoices, jobs, rfc3339
 PDF = "application/pdf"
 READ_ATTEMPTS = 2
 """A document that breaks its reader so often waits for a person."""
-ENDED = (InvoiceState.ARCHIVED, InvoiceState.REJECTED)
+ENDED = (InvoiceState.ARCHIVED, InvoiceState.SPECIMEN, InvoiceState.REJECTED)
 """What reading a job again does not touch."""
 IN_FORCE = (InvoiceState.WAITING, InvoiceState.CHECKING, InvoiceState.READY, InvoiceState.ARCHIVED)
 """An invoice in one of these states is the first of its number; the same again is a reprint."""
+
+FACTS = (
+    *("issuer", "kind", "number", "issued_on", "due_on", "customer_code", "customer_name"),
+    *("net", "vat", "total", "currency", "iban"),
+)
+"""The columns that a check fills in."""
+BLANK: Mapping[str, Any] = {**dict.fromkeys(FACTS, ""), "reprint_of": None}
+UNCLAIMED: Mapping[str, Any] = {"batch": None, "attempts": 0, "next_at": None, "trouble": ""}
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +94,11 @@ class Pipeline:
         outcomes = self._each(self._read, rows)
         with self.database.write() as connection:
             for row, outcome in zip(rows, outcomes, strict=True):
-                if isinstance(outcome, Exception):
-                    self._unread(connection, stage, row, outcome)
-                else:
-                    self._filed(connection, stage, row, outcome)
+                failure = outcome
+                if not isinstance(outcome, Exception):
+                    failure = database.attempt(connection, partial(self._filed, connection, stage, row, outcome))
+                if isinstance(failure, Exception):
+                    self._unread(connection, stage, row, failure)
             messages.refresh(connection, [row.id for row in rows], self.language)
 
     def _read(self, job: sa.Row[Any]) -> list[Piece]:
@@ -111,19 +121,35 @@ class Pipeline:
         return Piece(position, found, pdf, Digest(found["words"] or pdf))
 
     def _filed(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], pieces: Iterable[Piece]) -> None:
+        """The rows of a job's invoices. What ended in an earlier reading stays as it is, the rest gives way."""
         now = self.now()
-        for piece in pieces:
-            self._file(connection, job, piece, now)
-        done(connection, stage, job, JobState.DONE, completed_at=now, reason=None)
-
-    def _file(self, connection: sa.Connection, job: sa.Row[Any], piece: Piece, now: datetime) -> None:
-        """The row of one piece; one that ended in an earlier reading of the job stays as it is."""
-        identity = str(uuid.uuid5(uuid.UUID(job.id), str(piece.position)))
-        before = connection.execute(sa.select(invoices).where(invoices.c.id == identity)).one_or_none()
-        if before is not None and before.state in ENDED:
+        if not done(connection, stage, job, JobState.DONE, completed_at=now, reason=None):
             return
-        kept = {"corrections": before.corrections, "accepted": before.accepted} if before else {}
-        connection.execute(invoices.delete().where(invoices.c.id == identity))
+        found = {_identity(job, piece): piece for piece in pieces}
+        before = {row.id: row for row in connection.execute(sa.select(invoices).where(invoices.c.job == job.id))}
+        ended = {row.id for row in before.values() if row.state in ENDED}
+        database.forget_text(connection, before.keys() - ended)
+        self._drop(connection, before.keys() - ended - found.keys(), now)
+        for identity, piece in found.items():
+            if identity not in ended:
+                self._file(connection, job, identity, piece, before.get(identity), now)
+
+    def _drop(self, connection: sa.Connection, gone: Collection[str], now: datetime) -> None:
+        """Invoices that a new reading no longer finds; what was a reprint of one is checked again."""
+        again = {"state": InvoiceState.CHECKING, "reprint_of": None, "updated_at": now, **UNCLAIMED}
+        connection.execute(invoices.update().where(invoices.c.reprint_of.in_(gone)).values(again))
+        connection.execute(invoices.delete().where(invoices.c.id.in_(gone)))
+
+    def _file(
+        self,
+        connection: sa.Connection,
+        job: sa.Row[Any],
+        identity: str,
+        piece: Piece,
+        before: sa.Row[Any] | None,
+        now: datetime,
+    ) -> None:
+        """The row of one piece. A second reading keeps what people said of it, and the reprints that point at it."""
         row = {
             "id": identity,
             "job": job.id,
@@ -134,11 +160,13 @@ class Pipeline:
             "template": piece.reading["template"],
             "pdf": piece.pdf,
             "content": piece.content,
-            "corrections": kept.get("corrections", {}),
-            "accepted": kept.get("accepted", []),
+            "corrections": before.corrections if before else {},
+            "accepted": before.accepted if before else [],
             "created_at": before.created_at if before else now,
         }
-        connection.execute(invoices.insert().values(row | self._judged(connection, row, now)))
+        values = {**BLANK, **UNCLAIMED, **row, **self._judged(connection, row, now)}
+        same = invoices.c.id == identity
+        connection.execute((invoices.update().where(same) if before else invoices.insert()).values(values))
         database.index_text(connection, identity, piece.reading["text"])
 
     def _unread(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], error: Exception) -> None:
@@ -167,8 +195,11 @@ class Pipeline:
         with self.database.write() as connection:
             rows = held(connection, stage, batch)
             for row in rows:
-                values = self._judged(connection, row._asdict(), self.now())
-                done(connection, stage, row, values.pop("state"), **values)
+                values = database.attempt(connection, partial(self._judged, connection, row._asdict(), self.now()))
+                if isinstance(values, Exception):
+                    log.error("invoice %s could not be checked", row.id, exc_info=values)
+                    values = {"state": InvoiceState.WAITING, "reasons": [_reason(Reason("internal"))]}
+                done(connection, stage, row, **{**BLANK, **values})
             messages.refresh(connection, {row.job for row in rows}, self.language)
 
     def _judged(self, connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -217,10 +248,11 @@ class Pipeline:
         outcomes = self._each(self._sealed, rows)
         with self.database.write() as connection:
             for row, outcome in zip(rows, outcomes, strict=True):
-                if isinstance(outcome, Exception):
-                    self._unsealed(connection, stage, row, outcome)
-                else:
-                    self._archive(connection, stage, row, *outcome)
+                failure = outcome
+                if not isinstance(outcome, Exception):
+                    failure = database.attempt(connection, partial(self._archive, connection, stage, row, *outcome))
+                if isinstance(failure, Exception):
+                    self._unsealed(connection, stage, row, failure)
             messages.refresh(connection, {row.job for row in rows}, self.language)
 
     def _sealed(self, invoice: sa.Row[Any]) -> tuple[Blob, Mapping[str, Any]]:
@@ -238,7 +270,8 @@ class Pipeline:
             "timestamp": seal["timestamp"],
             "sealed_at": datetime.fromisoformat(seal["sealed_at"]),
         }
-        done(connection, stage, invoice, InvoiceState.ARCHIVED, updated_at=now, **columns)
+        if not done(connection, stage, invoice, InvoiceState.ARCHIVED, updated_at=now, **columns):
+            return
         query = sa.select(invoices, jobs.c.original).join(jobs).where(invoices.c.id == invoice.id)
         row = connection.execute(query).one()
         ledger.append(connection, "invoice", row.id, records.invoice(row._asdict()), now)
@@ -285,6 +318,11 @@ class Pipeline:
             return list(threads.map(attempt, rows))
 
 
+def _identity(job: sa.Row[Any], piece: Piece) -> str:
+    """An invoice of a job is its pages: another reading of the same pages is the same invoice."""
+    return str(uuid.uuid5(uuid.UUID(job.id), f"{piece.reading['first']}-{piece.reading['last']}"))
+
+
 def _twin(connection: sa.Connection, row: Mapping[str, Any]) -> sa.Row[Any] | None:
     """The earlier invoice with the same content, if there is one in force."""
     query = sa.select(invoices).where(
@@ -307,8 +345,7 @@ def _used(connection: sa.Connection, row: Mapping[str, Any], issuer: Issuer, inv
 
 def _copied(first: sa.Row[Any]) -> dict[str, Any]:
     """A reprint shows the facts of the invoice that it repeats."""
-    names = ("issuer", "kind", "number", "issued_on", "due_on", "customer_code", "customer_name", "net", "vat", "total")
-    return {name: getattr(first, name) for name in (*names, "currency", "iban")}
+    return {name: getattr(first, name) for name in FACTS}
 
 
 def _fields(stored: Mapping[str, Any]) -> dict[str, Found]:

@@ -69,17 +69,16 @@ def later(connection: sa.Connection, stage: Stage, rows: Collection[sa.Row[Any]]
     for row in rows:
         pause = min(FIRST_RETRY * 2 ** min(row.attempts, 16), LAST_RETRY)
         again = {"attempts": row.attempts + 1, "next_at": now + pause, "trouble": trouble}
-        _update(connection, stage, row.id, state=stage.state, batch=None, **again)
+        _change(connection, stage, row, state=stage.state, batch=None, **again)
 
 
-def done(connection: sa.Connection, stage: Stage, row: sa.Row[Any], state: str, **values: Any) -> None:
-    """Move a row on to a new state and out of its batch."""
-    _update(
-        connection,
-        stage,
-        row.id,
-        **{"state": state, "batch": None, "attempts": 0, "next_at": None, "trouble": ""} | values,
-    )
+def done(connection: sa.Connection, stage: Stage, row: sa.Row[Any], state: str, **values: Any) -> bool:
+    """Move a row on to a new state and out of its batch; ``False``, and nothing changes, when it has left that already.
+
+    A person may act on what is being worked on: what he wants goes before what the batch found.
+    """
+    moved = {"state": state, "batch": None, "attempts": 0, "next_at": None, "trouble": ""}
+    return _change(connection, stage, row, **moved | values)
 
 
 def batches(connection: sa.Connection, stage: Stage) -> list[BatchId]:
@@ -108,5 +107,7 @@ def _free(stage: Stage) -> sa.Select[Any]:
     return sa.select(stage.table.c.id).where(stage.table.c.state == stage.state, stage.table.c.batch.is_(None))
 
 
-def _update(connection: sa.Connection, stage: Stage, row: str, **values: Any) -> None:
-    connection.execute(stage.table.update().where(stage.table.c.id == row).values(**values))
+def _change(connection: sa.Connection, stage: Stage, row: sa.Row[Any], **values: Any) -> bool:
+    table = stage.table
+    own = (table.c.id == row.id, table.c.batch == row.batch, table.c.state == stage.claimed)
+    return connection.execute(table.update().where(*own).values(**values)).rowcount == 1

@@ -8,7 +8,7 @@ update; the workflow engine has an engine of its own whose driver begins for it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -87,17 +87,40 @@ def _begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
 
+def attempt(connection: sa.Connection, act: Callable[[], Any]) -> Any:
+    """What ``act`` returned or raised; a savepoint undoes what a failed act wrote, and the transaction goes on.
+
+    What the database itself cannot do is nobody's own failure: that ends the transaction.
+    """
+    savepoint = connection.begin_nested()
+    try:
+        result = act()
+    except sa.exc.OperationalError:
+        raise
+    except Exception as error:
+        savepoint.rollback()
+        return error
+    savepoint.commit()
+    return result
+
+
 SEARCH_TABLE = (
     "CREATE VIRTUAL TABLE invoice_text USING fts5(invoice UNINDEXED, text, tokenize='unicode61 remove_diacritics 2')"
 )
 
 
 def index_text(connection: sa.Connection, invoice: str, text: str) -> None:
-    """Make an invoice findable by its text; a second call replaces the first."""
-    connection.execute(sa.text("DELETE FROM invoice_text WHERE invoice = :invoice"), {"invoice": invoice})
+    """Make an invoice findable by its text, once: a text that is there already is taken away by :func:`forget_text`."""
     connection.execute(
         sa.text("INSERT INTO invoice_text (invoice, text) VALUES (:invoice, :text)"), {"invoice": invoice, "text": text}
     )
+
+
+def forget_text(connection: sa.Connection, invoices: Collection[str]) -> None:
+    """Take the texts of invoices away. It reads every text there is, so ask once for all of them, and seldom."""
+    if invoices:
+        forget = sa.text("DELETE FROM invoice_text WHERE invoice IN :invoices")
+        connection.execute(forget.bindparams(sa.bindparam("invoices", list(invoices), expanding=True)))
 
 
 def search_text(connection: sa.Connection, words: str, limit: int = 200) -> list[str]:

@@ -133,7 +133,7 @@ invoices = Table(
     Column("created_at", Utc, nullable=False, index=True),
     Column("updated_at", Utc, nullable=False),
     *claimed(),
-    Unique("job", "position"),
+    Index("ix_invoices_job_position", "job", "position"),
     Index("ix_invoices_issuer_number", "issuer", "number"),
     Index("ix_invoices_number", "number"),
     Index("ix_invoices_state_created_at", "state", "created_at"),

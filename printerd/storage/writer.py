@@ -12,12 +12,14 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
 from printerd.model import Digest
+from printerd.storage import database
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 
@@ -40,8 +42,8 @@ class _Ask:
 class Writer:
     """Writes for one event loop. ``committed`` is called after each group that took in files."""
 
-    def __init__(self, database: Database, blobs: Blobs, committed: Callable[[], None]) -> None:
-        self._database = database
+    def __init__(self, store: Database, blobs: Blobs, committed: Callable[[], None]) -> None:
+        self._database = store
         self._blobs = blobs
         self._committed = committed
         self._asks: list[_Ask] = []
@@ -106,23 +108,11 @@ class Writer:
             with self._database.write() as connection:
                 for note in notes:
                     note(connection)
-                return [_attempt(connection, ask.act) for ask in group]
+                return [database.attempt(connection, partial(ask.act, connection)) for ask in group]
         except Exception:
             for path, _ in files:
                 path.unlink(missing_ok=True)
             raise
-
-
-def _attempt(connection: sa.Connection, act: Act[Any]) -> Any:
-    """What the act returned or raised; a savepoint undoes what a failed act wrote."""
-    savepoint = connection.begin_nested()
-    try:
-        result = act(connection)
-    except Exception as error:
-        savepoint.rollback()
-        return error
-    savepoint.commit()
-    return result
 
 
 def _answer(group: list[_Ask], results: list[Any]) -> None:

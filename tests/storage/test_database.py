@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 
 from printerd.errors import ConfigurationError
 from printerd.storage import migrations
-from printerd.storage.database import Database, index_text, integrity, search_text
+from printerd.storage.database import Database, forget_text, index_text, integrity, search_text
 from printerd.storage.schema import instance, metadata, rfc3339
 
 
@@ -80,6 +80,7 @@ def test_words_are_found_without_accents_and_without_query_syntax(database: Data
     with database.write() as connection:
         index_text(connection, "a", "Boulangerie Bélair – pétrins")
         index_text(connection, "b", "Moulin OR NOT")
+        forget_text(connection, ["a"])
         index_text(connection, "a", "Boulangerie Bélair – pétrins et levures")
     with database.read() as connection:
         assert search_text(connection, "belair levures") == ["a"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from printerd.model import InvoiceState
 from printerd.storage import archive, messages, schema
@@ -27,5 +28,5 @@ def test_no_invoice_keeps_a_job_from_its_sentence(tmp_path: Path, state: Invoice
         for position in range(2):
             archive_rows.invoice(connection, blobs, job, position, state=state, issuer=str(position))
         messages.refresh(connection, [job], "fr")
-        assert connection.scalar(schema.jobs.select().with_only_columns(schema.jobs.c.message)).startswith("2 factures")
+        assert str(connection.scalar(sa.select(schema.jobs.c.message))).startswith("2 factures")
     database.close()

@@ -174,13 +174,13 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job"], ["jobs.id"], name=op.f("fk_invoices_job")),
         sa.ForeignKeyConstraint(["reprint_of"], ["invoices.id"], name=op.f("fk_invoices_reprint_of")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_invoices")),
-        sa.UniqueConstraint("job", "position", name=op.f("uq_invoices_job")),
     )
     op.create_index(op.f("ix_invoices_batch"), "invoices", ["batch"], unique=False)
     op.create_index(op.f("ix_invoices_content"), "invoices", ["content"], unique=False)
     op.create_index(op.f("ix_invoices_created_at"), "invoices", ["created_at"], unique=False)
     op.create_index(op.f("ix_invoices_customer_code"), "invoices", ["customer_code"], unique=False)
     op.create_index("ix_invoices_issuer_number", "invoices", ["issuer", "number"], unique=False)
+    op.create_index("ix_invoices_job_position", "invoices", ["job", "position"], unique=False)
     op.create_index("ix_invoices_number", "invoices", ["number"], unique=False)
     op.create_index(op.f("ix_invoices_pdf"), "invoices", ["pdf"], unique=False)
     op.create_index(op.f("ix_invoices_sealed"), "invoices", ["sealed"], unique=False)

@@ -1,0 +1,268 @@
+"""The stages of the pipeline on a real database: what runs twice, halfway, or while a person acts.
+
+Readers and sealers are stood in for by functions, so that a test decides what they find and what happens meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from printerd.errors import ConfigurationError
+from printerd.evidence import acts
+from printerd.model import InvoiceState, Issuer, JobState, Party
+from printerd.pipeline.workflow import Pipeline
+from printerd.storage import claims, instance
+from printerd.storage.blobs import Blobs
+from printerd.storage.claims import Stage
+from printerd.storage.database import Database
+from printerd.storage.schema import customers, deliveries, invoices, jobs
+from tests import archive_rows
+
+NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
+ISSUER = Issuer(
+    "moulin",
+    Party("Au bon moulin", "732829320", "FR44732829320", "1 rue du Moulin", "compta@moulin.example"),
+    frozenset({"FR7630006000011234567890189"}),
+)
+
+
+def invoice(number: str, first: int = 1, last: int = 1, **fields: str) -> dict[str, Any]:
+    """What a reader answers about one invoice."""
+    read = archive_rows.FIELDS | {"number": number} | fields
+    found = {name: {"value": value, "box": None} for name, value in read.items()}
+    words = hashlib.sha256(repr(sorted(read.items())).encode()).hexdigest()
+    reading = {"fields": found, "ibans": [found["iban"]], "text": f"Facture {number}", "template": "moulin-fr"}
+    return {"first": first, "last": last, "words": words, "pdf": None, **reading}
+
+
+@dataclass
+class Answer:
+    """What a pool's child answers, its files beside it."""
+
+    values: dict[str, Any]
+    folder: Path
+
+    def file(self, name: str) -> Path:
+        return self.folder / name
+
+
+@dataclass
+class Children:
+    """Stands in for readers and sealers. ``found`` is the reader's answer by job number."""
+
+    folder: Path
+    found: dict[str, list[dict[str, Any]] | Exception] = field(default_factory=dict)
+    meanwhile: Callable[[], object] = lambda: None
+
+    def pool(self) -> Children:
+        return self
+
+    @contextmanager
+    def call(
+        self, task: str, values: Mapping[str, Any], files: Sequence[Path] = (), timeout: float = 0
+    ) -> Iterator[Answer]:
+        yield {"read": self._read, "seal": self._seal}[task](files[0])
+
+    def _read(self, file: Path) -> Answer:
+        found = self.found[file.name]
+        if isinstance(found, Exception):
+            raise found
+        return Answer({"converted": None, "invoices": found}, self.folder)
+
+    def _seal(self, file: Path) -> Answer:
+        self.meanwhile()
+        (self.folder / "sealed.pdf").write_bytes(file.read_bytes() + b"% sealed")
+        seal = {"certificate": "c" * 64, "timestamp": archive_rows.stamp(NOW), "sealed_at": NOW.isoformat()}
+        return Answer(seal | {"file": "sealed.pdf"}, self.folder)
+
+
+@dataclass
+class House:
+    """One pipeline and the hands that print, act and look."""
+
+    database: Database
+    blobs: Blobs
+    children: Children
+    pipeline: Pipeline
+
+    def print(self, number: int, *found: dict[str, Any]) -> str:
+        """A received job whose reader finds these invoices."""
+        original = self.blobs.put(b"%%PDF-1.7 job %d" % number, "application/pdf").digest
+        self.children.found[original] = list(found)
+        with self.database.write() as connection:
+            at = NOW + timedelta(seconds=number)
+            return archive_rows.job(connection, number, state=JobState.RECEIVED, original=original, at=at)
+
+    def reads_as(self, number: int, *found: dict[str, Any]) -> None:
+        """From now on, as after a new template."""
+        original = hashlib.sha256(b"%%PDF-1.7 job %d" % number).hexdigest()
+        self.children.found[original] = list(found)
+
+    def turn(self, *names: str) -> None:
+        """Claim and run one batch of each stage."""
+        for name in names:
+            stage = self.stage(name)
+            with self.database.write() as connection:
+                batch = claims.claim(connection, stage, NOW)
+            if batch is not None:
+                stage.run(batch)
+
+    def stage(self, name: str) -> Stage:
+        return next(stage for stage in self.pipeline.stages() if stage.name == name)
+
+    def act(self, do: Callable[..., Any], *words: Any) -> None:
+        with self.database.write() as connection:
+            do(connection, *words, NOW)
+
+    def rows(self, job: str) -> list[Any]:
+        with self.database.read() as connection:
+            query = sa.select(invoices).where(invoices.c.job == job).order_by(invoices.c.first_page)
+            return list(connection.execute(query))
+
+    def states(self, job: str) -> list[str]:
+        return [row.state for row in self.rows(job)]
+
+    def job_state(self, job: str) -> str:
+        with self.database.read() as connection:
+            return str(connection.scalar(sa.select(jobs.c.state).where(jobs.c.id == job)))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    database, blobs = archive_rows.opened(tmp_path)
+    children = Children(tmp_path)
+    pipeline = Pipeline(
+        database=database,
+        blobs=blobs,
+        readers=children,  # type: ignore[arg-type]  # what a test decides they read
+        sealers=children,  # type: ignore[arg-type]
+        issuers=(ISSUER,),
+        language="en",
+        archived=_deliver,
+        threads=1,
+        now=lambda: NOW,
+    )
+    with database.write() as connection:
+        _customer(connection, "C0042")
+    yield House(database, blobs, children, pipeline)
+    database.close()
+
+
+def _customer(connection: sa.Connection, code: str) -> None:
+    values = {"name": "Épicerie", "language": "fr", "route": "mail", "consent": "refused"}
+    connection.execute(customers.insert().values(code=code, updated_at=NOW, **values))
+
+
+def _deliver(connection: sa.Connection, row: sa.Row[Any], now: datetime) -> None:
+    """As the delivery room does: a customer that has gone is nobody's guess."""
+    if connection.scalar(sa.select(customers.c.code).where(customers.c.code == row.customer_code)) is None:
+        raise ConfigurationError("The customer left the list.")
+    archive_rows.delivery(connection, row.id, mode=instance.mode(connection), state="due", sent_at=None)
+
+
+# Read again
+
+
+def test_a_job_is_read_again_although_a_reprint_points_at_it(house: House) -> None:
+    """A doubtful invoice was printed twice; after the layout was mended its job is read again, and all goes on."""
+    first = house.print(1, invoice("FA-1", total="1.00"))
+    second = house.print(2, invoice("FA-1", total="1.00"))
+    house.turn("process", "process")
+    assert (house.states(first), house.states(second)) == (["waiting"], ["reprint"])
+    house.reads_as(1, invoice("FA-1"))
+    house.act(acts.retry_job, first, "marie", "template mended")
+    house.turn("process", "seal")
+    assert (house.states(first), house.states(second)) == (["archived"], ["reprint"])
+
+
+def test_what_another_split_no_longer_finds_is_gone(house: House) -> None:
+    """Three pages were one unknown thing and become two invoices, or the other way: no row is left over, none lost."""
+    job = house.print(1, invoice("", 1, 3))
+    again = house.print(2, invoice("", 1, 3))
+    house.turn("process")
+    house.reads_as(1, invoice("FA-1", 1, 1), invoice("FA-2", 2, 3))
+    house.act(acts.retry_job, job, "marie", "template added")
+    house.turn("process", "check")
+    assert [(row.first_page, row.last_page, row.state) for row in house.rows(job)] == [(1, 1, "ready"), (2, 3, "ready")]
+    assert house.states(again) == ["waiting"]
+
+
+def test_pages_of_a_rejected_invoice_may_hold_others(house: House) -> None:
+    """Several invoices were taken for one and rejected: read again with the right layout, each of them is there."""
+    job = house.print(1, invoice("", 1, 2))
+    house.turn("process")
+    house.act(acts.reject, house.rows(job)[0].id, "marie", "not one invoice")
+    house.reads_as(1, invoice("FA-1", 1, 1), invoice("FA-2", 2, 2))
+    house.act(acts.retry_job, job, "marie", "template added")
+    house.turn("process")
+    assert sorted(house.states(job)) == ["ready", "ready", "rejected"]
+
+
+@pytest.mark.parametrize("ended", [InvoiceState.ARCHIVED, InvoiceState.SPECIMEN, InvoiceState.REJECTED])
+def test_what_ended_stays_as_it_is(house: House, ended: InvoiceState) -> None:
+    """An archived, rehearsed or rejected invoice does not change when its job is read again; its sister does."""
+    job = house.print(1, invoice("FA-1", 1, 1), invoice("FA-2", 2, 2, total="1.00"))
+    house.turn("process", "seal")
+    with house.database.write() as connection:
+        connection.execute(invoices.update().where(invoices.c.state == "archived").values(state=ended))
+    before = house.rows(job)[0]
+    house.reads_as(1, invoice("FA-1", 1, 1, due_on="2027-01-31"), invoice("FA-2", 2, 2))
+    house.act(acts.retry_job, job, "marie", "template mended")
+    house.turn("process")
+    assert house.rows(job)[0] == before
+    assert house.states(job) == [ended, "ready"]
+
+
+def test_an_invoice_is_read_again_while_it_is_sealed(house: House) -> None:
+    """Its job is retried while the sealers work on the earlier reading: what is archived is the later one."""
+    job = house.print(1, invoice("FA-1"))
+    house.turn("process")
+    house.reads_as(1, invoice("FA-1", due_on="2027-01-31"))
+    house.children.meanwhile = lambda: _read_again(house, job)
+    house.turn("seal")
+    assert house.states(job) == ["ready"]
+    house.turn("seal")
+    assert [(row.state, row.due_on) for row in house.rows(job)] == [("archived", "2027-01-31")]
+
+
+def _read_again(house: House, job: str) -> None:
+    house.children.meanwhile = lambda: None
+    house.act(acts.retry_job, job, "marie", "template mended")
+    house.turn("process")
+
+
+# One row harms no other
+
+
+def test_a_customer_who_left_holds_his_invoice_alone(house: House) -> None:
+    """One of two customers leaves the list while both invoices are sealed: the other one's is archived."""
+    with house.database.write() as connection:
+        _customer(connection, "C0107")
+    job = house.print(1, invoice("FA-1", 1, 1), invoice("FA-2", 2, 2, customer_code="C0107"))
+    house.turn("process")
+    with house.database.write() as connection:
+        connection.execute(customers.delete().where(customers.c.code == "C0107"))
+    house.turn("seal")
+    rows = house.rows(job)
+    assert [row.state for row in rows] == ["archived", "ready"]
+    assert (rows[1].sealed, rows[1].trouble) == (None, "The customer left the list.")
+    with house.database.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(deliveries)) == 1
+
+
+def test_an_invoice_that_cannot_be_filed_holds_its_job_alone(house: House) -> None:
+    """A reading that breaks the rules of the tables keeps its own job back; the batch's other jobs are done."""
+    broken = house.print(1, invoice("FA-1") | {"first": None})
+    sound = house.print(2, invoice("FA-2"))
+    house.turn("process")
+    assert (house.job_state(broken), house.states(broken)) == ("held", [])
+    assert (house.job_state(sound), house.states(sound)) == ("done", ["ready"])
