@@ -19,6 +19,7 @@ from printerd.model import BatchId
 
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(minutes=10)
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,17 @@ def waiting(connection: sa.Connection, stage: Stage, now: datetime) -> bool:
 
 
 def claim(connection: sa.Connection, stage: Stage, now: datetime) -> BatchId | None:
-    """Put the oldest due rows into a new batch; ``None`` when nothing is due."""
+    """Put the oldest due rows into a new batch; ``None`` when nothing is due.
+
+    What an interrupted batch held is taken up one by one: if a row was the cause, it is alone the next time.
+    """
     table = stage.table
-    ids = connection.scalars(_due(stage, now).order_by(table.c.created_at).limit(stage.most)).all()
-    if not ids:
+    due = _due(stage, now).add_columns(table.c.trouble).order_by(table.c.created_at).limit(stage.most)
+    rows = connection.execute(due).all()
+    if not rows:
         return None
-    batch = BatchId(str(uuid.uuid4()))
+    together = rows[:1] if rows[0].trouble == INTERRUPTED else [row for row in rows if row.trouble != INTERRUPTED]
+    ids, batch = [row.id for row in together], BatchId(str(uuid.uuid4()))
     connection.execute(table.update().where(table.c.id.in_(ids)).values(batch=batch, state=stage.claimed))
     return batch
 
@@ -89,7 +95,7 @@ def batches(connection: sa.Connection, stage: Stage) -> list[BatchId]:
 
 def let_go(connection: sa.Connection, stage: Stage, batch: BatchId, now: datetime) -> None:
     """Free what an interrupted batch still holds; it counts as an attempt."""
-    later(connection, stage, held(connection, stage, batch), now, "interrupted")
+    later(connection, stage, held(connection, stage, batch), now, INTERRUPTED)
 
 
 def next_due(connection: sa.Connection, stage: Stage) -> datetime | None:
@@ -100,7 +106,9 @@ def next_due(connection: sa.Connection, stage: Stage) -> datetime | None:
 
 
 def _due(stage: Stage, now: datetime) -> sa.Select[Any]:
-    return _free(stage).where(sa.or_(stage.table.c.next_at.is_(None), stage.table.c.next_at <= now))
+    """What waits longer than any row may was postponed by a clock that has been set back since."""
+    next_at = stage.table.c.next_at
+    return _free(stage).where(sa.or_(next_at.is_(None), next_at <= now, next_at > now + LAST_RETRY))
 
 
 def _free(stage: Stage) -> sa.Select[Any]:

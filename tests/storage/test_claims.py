@@ -1,0 +1,82 @@
+"""Batches: what is taken up together, what alone, and what a batch may still change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from printerd.model import JobState
+from printerd.storage import claims
+from printerd.storage.claims import LAST_RETRY, Stage
+from printerd.storage.schema import jobs
+from tests import archive_rows
+
+NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
+STAGE = Stage("process", jobs, JobState.RECEIVED, 50, lambda _batch: None, working=JobState.PROCESSING)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sa.Connection]:
+    database, _ = archive_rows.opened(tmp_path)
+    with database.write() as connection:
+        yield connection
+    database.close()
+
+
+def received(connection: sa.Connection, number: int, **changes: Any) -> str:
+    return archive_rows.job(connection, number, state=JobState.RECEIVED, at=NOW + timedelta(seconds=number), **changes)
+
+
+def claimed(connection: sa.Connection, now: datetime = NOW) -> list[int]:
+    """The numbers of the jobs in the next batch."""
+    batch = claims.claim(connection, STAGE, now)
+    return [row.number for row in claims.held(connection, STAGE, batch)] if batch else []
+
+
+def test_what_interrupted_its_worker_is_tried_alone(connection: sa.Connection) -> None:
+    """When a worker dies in a batch, each of its rows is tried by itself: the one that kills workers kills no other."""
+    for number in range(1, 4):
+        received(connection, number)
+    batch = claims.claim(connection, STAGE, NOW)
+    assert batch is not None
+    claims.let_go(connection, STAGE, batch, NOW)
+    received(connection, 4)
+    received(connection, 5)
+    later = NOW + timedelta(minutes=1)
+    assert [claimed(connection, later) for _ in range(4)] == [[1], [2], [3], [4, 5]]
+
+
+def test_rows_that_wait_for_better_times_go_together(connection: sa.Connection) -> None:
+    """After an outage of something outside, what was postponed is taken up in one batch again."""
+    for number in range(1, 4):
+        received(connection, number)
+    batch = claims.claim(connection, STAGE, NOW)
+    assert batch is not None
+    claims.later(connection, STAGE, claims.held(connection, STAGE, batch), NOW, "The edge is away.")
+    assert claimed(connection) == []
+    assert claimed(connection, NOW + timedelta(minutes=1)) == [1, 2, 3]
+
+
+def test_a_clock_that_was_set_back_postpones_nothing(connection: sa.Connection) -> None:
+    """A pause that is longer than any pause was written by a clock that went wrong: the row is due now."""
+    received(connection, 1, next_at=NOW + timedelta(days=1))
+    received(connection, 2, next_at=NOW + LAST_RETRY - timedelta(seconds=1))
+    assert claimed(connection) == [1]
+
+
+def test_a_batch_changes_only_what_it_still_holds(connection: sa.Connection) -> None:
+    """What a person or another worker took out of a batch is not moved by it: neither on nor back."""
+    received(connection, 1)
+    batch = claims.claim(connection, STAGE, NOW)
+    assert batch is not None
+    (row,) = claims.held(connection, STAGE, batch)
+    connection.execute(jobs.update().values(state=JobState.RECEIVED, batch=None))
+    assert not claims.done(connection, STAGE, row, JobState.DONE)
+    claims.later(connection, STAGE, [row], NOW, "too late")
+    now = connection.execute(sa.select(jobs)).one()
+    assert (now.state, now.batch, now.attempts, now.trouble) == (JobState.RECEIVED, None, 0, "")
