@@ -13,7 +13,7 @@ import platform
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,25 @@ _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _SECCOMP_MODE_FILTER, _ALLOW, _REFUSE = 2, 0x7FFF0000, 0x00050000 | errno.EACCES
 _LOAD, _EQUALS, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER, _ARCHITECTURE = 0, 4
-_SOCKET_CALL = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
-"""AUDIT_ARCH of a machine, and its number of socket(2)."""
-_IO_URING_SETUP = 425
-"""Its rings open sockets that no filter sees."""
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+"""AUDIT_ARCH of a machine."""
+_CALLS: Mapping[str, Mapping[str, int]] = {
+    "socket": {"x86_64": 41, "aarch64": 198},  # no network namespace holds unix sockets back
+    "io_uring_setup": {"x86_64": 425, "aarch64": 425},  # its rings open sockets that no filter sees
+    "setpgid": {"x86_64": 109, "aarch64": 154},  # who leaves the group is not killed with it
+    "setsid": {"x86_64": 112, "aarch64": 157},
+    "ptrace": {"x86_64": 101, "aarch64": 117},  # a sealer of the same user holds the key
+    "process_vm_readv": {"x86_64": 310, "aarch64": 270},
+    "process_vm_writev": {"x86_64": 311, "aarch64": 271},
+    "pidfd_getfd": {"x86_64": 438, "aarch64": 438},
+    "add_key": {"x86_64": 248, "aarch64": 217},  # the rest of what a document never needs and kernels often got wrong
+    "request_key": {"x86_64": 249, "aarch64": 218},
+    "keyctl": {"x86_64": 250, "aarch64": 219},
+    "perf_event_open": {"x86_64": 298, "aarch64": 241},
+    "bpf": {"x86_64": 321, "aarch64": 280},
+    "userfaultfd": {"x86_64": 323, "aarch64": 282},
+}
+"""System calls that are refused, and their number on each machine."""
 _X32 = 0x40000000
 
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/fonts", "/etc/ghostscript", "/etc/localtime",
@@ -80,7 +95,8 @@ class _Program(ctypes.Structure):
 
 
 def confine(limits: Limits | None, folder: Path) -> None:
-    """Confines this process for good: it writes under ``folder`` alone, opens no socket, and dies with its parent.
+    """Confines this process for good: it writes under ``folder`` alone, opens no socket, stays in the
+    group that is killed, and dies with its parent.
 
     With ``limits`` None it keeps files and network (a sealer asks a timestamp authority); it still gains no
     privilege, leaves no core, and dies with its parent.
@@ -90,7 +106,7 @@ def confine(limits: Limits | None, folder: Path) -> None:
     if limits is not None:
         _leave_network()
         _leave_files(folder)
-        _leave_sockets()
+        _leave_calls()
         lower(resource.RLIMIT_AS, limits.address_space)
         lower(resource.RLIMIT_FSIZE, limits.file_size)
         lower(resource.RLIMIT_NOFILE, limits.open_files)
@@ -122,18 +138,19 @@ def _leave_network() -> None:
         _LIBC.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def _leave_sockets() -> None:
-    """Refuses socket(2), also of unix sockets, which no network namespace holds back; and calls of other machines."""
-    if platform.machine() not in _SOCKET_CALL:
+def _leave_calls() -> None:
+    """Refuses the calls of :data:`_CALLS`, and all calls of other machines."""
+    machine = platform.machine()
+    if machine not in _ARCHITECTURES:
         return
-    architecture, socket_call = _SOCKET_CALL[platform.machine()]
+    refused = [numbers[machine] for numbers in _CALLS.values()]
+    count = len(refused)  # a test skips the tests behind it, and the allowance, to get to the refusal
     instructions = (
         (_LOAD, 0, 0, _ARCHITECTURE),
-        (_EQUALS, 0, 5, architecture),
+        (_EQUALS, 0, count + 3, _ARCHITECTURES[machine]),
         (_LOAD, 0, 0, _NUMBER),
-        (_AT_LEAST, 3, 0, _X32),
-        (_EQUALS, 2, 0, socket_call),
-        (_EQUALS, 1, 0, _IO_URING_SETUP),
+        (_AT_LEAST, count + 1, 0, _X32),
+        *((_EQUALS, count - index, 0, number) for index, number in enumerate(refused)),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _REFUSE),
     )

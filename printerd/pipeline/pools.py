@@ -67,12 +67,17 @@ class PoolBroken(TransientError):
 
 
 class Answer:
-    """What a child returned: ``values``, and files by the names that the values mention. Leaving it removes them."""
+    """What a child returned: ``values``, and files by the names that the values mention. Leaving it removes them.
 
-    def __init__(self, values: dict[str, Any], folder: Path, kept: Path) -> None:
-        self.values = values
-        self._folder = folder
-        self._kept = kept
+    The folder of the call lies in the child's own, where the child may put a link in its place: so it is opened
+    before the child hears of it, and files are taken out of what is open.
+    """
+
+    def __init__(self, home: Path, kept: Path) -> None:
+        self.values: dict[str, Any] = {}
+        self.folder = Path(tempfile.mkdtemp(dir=home))
+        self._opened = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._kept = Path(tempfile.mkdtemp(dir=kept))
         self._taken: set[str] = set()
 
     def file(self, name: str) -> Path:
@@ -86,7 +91,7 @@ class Answer:
         target = self._kept / name
         try:
             if name not in self._taken:
-                (self._folder / name).rename(target)
+                os.rename(name, target, src_dir_fd=self._opened)
                 self._taken.add(name)
             facts = target.lstat()
         except OSError as error:
@@ -96,7 +101,8 @@ class Answer:
         return target
 
     def close(self) -> None:
-        for folder in (self._folder, self._kept):
+        os.close(self._opened)
+        for folder in (self.folder, self._kept):
             shutil.rmtree(folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -111,8 +117,8 @@ class Pool:
 
     ``start`` is a function of a module, or its name ``module:function``, which spares us its imports; children import
     that module once. ``arguments`` are JSON and reach the children over their channel, never a command line.
-    ``limits`` None is for children that need files and network. ``folder`` holds the calls' private folders; two pools
-    of the same ``start`` need two folders.
+    ``limits`` None is for children that need files and network. ``folder`` holds a folder for each child, which is all
+    that a confined one may write, or see of other documents; two pools of the same ``start`` need two folders.
     """
 
     def __init__(
@@ -131,15 +137,11 @@ class Pool:
         self._calls, self._kept = root / "calls", root / "kept"
         for place in (self._calls, self._kept):
             place.mkdir(parents=True, mode=0o700)
-        self._begin = {
-            "arguments": dict(arguments),
-            "limits": asdict(limits) if limits else None,
-            "folder": str(self._calls),
-        }
+        self._begin = {"arguments": dict(arguments), "limits": asdict(limits) if limits else None}
         self._closed = False
         self._children: LifoQueue[_Child] = LifoQueue()
         for _ in range(size):
-            self._children.put(self._server.fork(self._begin))
+            self._children.put(self._server.fork(self._begin, self._calls))
 
     def call(
         self, task: str, values: Mapping[str, Any], files: Sequence[Path | BinaryIO] = (), timeout: float = 60.0
@@ -150,8 +152,8 @@ class Pool:
         """
         with self._borrowed() as child, ExitStack() as opened:
             descriptors = [opened.enter_context(_opened(file)).fileno() for file in files]
-            answer = Answer({}, *(Path(tempfile.mkdtemp(dir=place)) for place in (self._calls, self._kept)))
-            request = {"task": task, "values": dict(values), "folder": str(answer._folder)}
+            answer = Answer(child.folder, self._kept)
+            request = {"task": task, "values": dict(values), "folder": str(answer.folder)}
             try:
                 answer.values = child.ask(request, descriptors, time.monotonic() + timeout)
             except BaseException:
@@ -182,7 +184,7 @@ class Pool:
                 raise PoolBroken("The readers have been closed.")
             if not child.alive():
                 self._server.kill(child)
-                child = self._server.fork(self._begin)
+                child = self._server.fork(self._begin, self._calls)
             yield child
         finally:
             self._children.put(child)
@@ -191,9 +193,10 @@ class Pool:
 class _Child:
     """Our end of one child's channel. ``reusable`` is false from a question until its whole answer is there."""
 
-    def __init__(self, key: int, channel: socket.socket) -> None:
+    def __init__(self, key: int, channel: socket.socket, folder: Path) -> None:
         self.key = key
         self.channel = channel
+        self.folder = folder
         self.reusable = True
         self._ready = False
 
@@ -290,12 +293,17 @@ class _Server:
                 cwd="/",
             )
 
-    def fork(self, begin: Mapping[str, Any]) -> _Child:
-        """Orders a child; it is ready when its first message comes. Its arguments wait for it in its channel."""
+    def fork(self, begin: Mapping[str, Any], calls: Path) -> _Child:
+        """Orders a child with a folder of its own in ``calls``; it is ready when its first message comes.
+
+        Its arguments wait for it in its channel.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with self._lock, theirs:
             self._channels.add(ours)
-            child = _Child(next(self._keys), ours)
+            key = next(self._keys)
+            child = _Child(key, ours, calls / str(key))
+            child.folder.mkdir(mode=0o700)
             try:
                 wire.send(self._control, {"fork": child.key}, [theirs.fileno()])
             except (wire.Closed, OSError):
@@ -303,7 +311,7 @@ class _Server:
                 self._launch()
                 wire.send(self._control, {"fork": child.key}, [theirs.fileno()])
         with suppress(wire.Closed):  # its first call will find it dead
-            wire.send(ours, begin)
+            wire.send(ours, {**begin, "folder": str(child.folder)})
         return child
 
     def kill(self, child: _Child) -> None:
@@ -315,6 +323,7 @@ class _Server:
             while True:
                 wire.receive(child.channel, deadline)
         child.channel.close()
+        shutil.rmtree(child.folder, ignore_errors=True)
         with self._lock:
             self._channels.discard(child.channel)
 

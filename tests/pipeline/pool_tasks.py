@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +23,8 @@ Files = Sequence[BinaryIO]
 def start(word: str = "") -> Handlers:
     if word == "refuse":
         raise ConfigurationError("A word is wrong.", remedy="Use another word.")
-    tasks = (echo, look, write, link, hang, die, babble, refuse, mistake, eat_memory, eat_time, eat_disk, reach, spawn)
+    tasks = (echo, look, write, link, swap, hang, die, babble, refuse, mistake, eat_memory, eat_time, eat_disk, reach,
+             neighbours, flee, spawn)  # fmt: skip
     return {task.__name__: task for task in tasks} | {"word": lambda _values, _files, _folder: {"word": word}}
 
 
@@ -53,6 +56,33 @@ def link(values: Values, _files: Files, folder: Path) -> Values:
     (folder / "folder").mkdir()
     (folder / "one").write_text("one file, two names")
     os.link(folder / "one", folder / "hard")
+    return {}
+
+
+def swap(values: Values, _files: Files, folder: Path) -> Values:
+    """Puts a link to a folder of ours in the place of its own, and names a file there."""
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(values["target"])
+    return {"file": values["name"]}
+
+
+def neighbours(_values: Values, _files: Files, folder: Path) -> Values:
+    """Looks for other children's documents."""
+    return {"seen": _outcome(lambda: list(folder.parents[1].iterdir()))}
+
+
+def flee(_values: Values, _files: Files, folder: Path) -> Values:
+    """Starts a process that leaves the group which is killed."""
+    pid = os.fork()
+    if pid == 0:
+        with suppress(OSError):
+            os.setsid()
+        with suppress(OSError):
+            os.setpgid(0, 0)
+        time.sleep(3600)
+        os._exit(0)
+    (folder.parent / "spawned").write_text(str(pid))
+    time.sleep(3600)
     return {}
 
 
@@ -113,7 +143,15 @@ def reach(values: Values, _files: Files, _folder: Path) -> Values:
         "signal": _outcome(lambda: os.kill(values["pid"], 0)),
         "unix": _outcome(lambda: socket.socket(socket.AF_UNIX).close()),
         "connect": _outcome(lambda: socket.create_connection(("127.0.0.1", values["port"]), 2).close()),
+        "memory": _outcome(lambda: _process_vm_readv(values["pid"])),
     }
+
+
+def _process_vm_readv(pid: int) -> None:
+    """Reads nothing, but asks whether it may: the kernel answers that before it looks where."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.process_vm_readv(pid, None, 0, None, 0, 0) < 0:
+        raise OSError(ctypes.get_errno(), "process_vm_readv")
 
 
 def _outcome(attempt: Any) -> str:

@@ -5,9 +5,11 @@ import os
 import signal
 import socket
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,7 @@ def pool(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Poo
 
 
 def calls(pool: Pool) -> list[Path]:
-    return [*pool._calls.iterdir(), *pool._kept.iterdir()]
+    return [*pool._calls.glob("*/*"), *pool._kept.iterdir()]
 
 
 def works(pool: Pool) -> bool:
@@ -82,6 +84,25 @@ def test_a_name_that_is_no_plain_file_is_refused(pool: Pool, name: str) -> None:
     assert calls(pool) == []
 
 
+def test_a_link_in_the_place_of_its_folder_gains_a_child_nothing(start: Start, tmp_path: Path) -> None:
+    """A reader that was taken over cannot have us take our own files for its output, nor have them removed."""
+    (tmp_path / "seal.key").write_text("key")
+    asked = {"target": str(tmp_path), "name": "seal.key"}
+    with (
+        Pool(start, {}, size=1, limits=LIMITS, folder=tmp_path / "pool") as pool,
+        pool.call("swap", asked) as answer,
+        pytest.raises(PoolBroken, match="not there"),
+    ):
+        answer.file("seal.key")
+    assert (tmp_path / "seal.key").read_text() == "key"
+
+
+def test_children_do_not_see_one_another(pool: Pool) -> None:
+    """Where the kernel has Landlock, a reader that was taken over finds no document but its own."""
+    with pool.call("neighbours", {}) as answer:
+        assert answer.values["seen"] == ("PermissionError" if landlock_version() >= 1 else "done")
+
+
 def test_a_child_holds_one_socket_and_no_secret(pool: Pool, tmp_path: Path) -> None:
     """A reader has one channel, no other open file, and an environment without our secrets; its TMPDIR is its own."""
     with (tmp_path / "printerd.db").open("w") as database, socket.socket() as listener:
@@ -105,13 +126,14 @@ def temptations(folder: Path, server: socket.socket) -> dict[str, object]:
 
 
 def test_a_child_reaches_neither_state_nor_network(pool: Pool, tmp_path: Path) -> None:
-    """A reader that was taken over opens no socket, also no unix one; where the kernel has Landlock it cannot read the
-    state folder, write outside its own, or send us a signal."""
+    """A reader that was taken over opens no socket, also no unix one, and looks into no other process; where the kernel
+    has Landlock it cannot read the state folder, write outside its own, or send us a signal."""
     version = landlock_version()
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         pool.call("reach", temptations(tmp_path, server)) as answer,
     ):
+        assert answer.values["memory"] == "PermissionError"
         assert {name for name, outcome in answer.values.items() if outcome == "done"} == {
             name for name, since in {"read": 1, "write": 1, "signal": 6}.items() if version < since
         }
@@ -151,15 +173,29 @@ def test_deep_json_is_no_answer(pool: Pool) -> None:
     assert works(pool)
 
 
-def test_a_hung_child_and_its_programs_are_killed(pool: Pool) -> None:
-    """When the time is over, the child and what it started are gone before the call fails."""
+@contextmanager
+def remembered(pool: Pool) -> Iterator[list[int]]:
+    """The number of the process that a child of ``pool`` starts meanwhile, and writes into its folder."""
+    found: list[int] = []
+
+    def look() -> None:
+        while not found:
+            found.extend(int(text) for mark in pool._calls.glob("*/spawned") if (text := mark.read_text()))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    yield found
+    watcher.join()
+
+
+@pytest.mark.parametrize("task", ["spawn", "flee"])
+def test_a_hung_child_and_its_programs_are_killed(pool: Pool, task: str) -> None:
+    """When the time is over, the child and what it started are gone before the call fails; none of it can flee."""
     began = time.monotonic()
-    with pytest.raises(PoolBroken, match="in time"):
-        pool.call("spawn", {}, timeout=0.5)
+    with pytest.raises(PoolBroken, match="in time"), remembered(pool) as started:
+        pool.call(task, {}, timeout=0.5)
     assert time.monotonic() - began < 5
-    mark = pool._calls / "spawned"
-    assert gone(int(mark.read_text()))
-    mark.unlink()
+    assert gone(started[0])
     assert works(pool)
 
 
@@ -224,7 +260,7 @@ def test_without_limits_a_child_keeps_files_and_network(start: Start, tmp_path: 
         Pool(start, {}, size=1, limits=None, folder=tmp_path) as unlimited,
         unlimited.call("reach", temptations(tmp_path, server)) as answer,
     ):
-        assert set(answer.values.values()) == {"done"}
+        assert {outcome for name, outcome in answer.values.items() if name != "memory"} == {"done"}
 
 
 def test_closing_ends_every_process(start: Start, tmp_path: Path) -> None:
