@@ -122,6 +122,10 @@ _ACTIONS = frozenset({
 })  # fmt: skip
 
 
+PARTS_LIMIT = 1 << 30
+"""Bytes of all parts together. A picture that all pages share is in each: 8 MB on 1,000 pages would fill the disk."""
+
+
 def write_parts(pdf: bytes, parts: Sequence[Part], folder: Path) -> tuple[list[str | None], list[str]]:
     """Writes ``0.pdf``, ``1.pdf``, … into ``folder``, without anything that acts when it is opened.
 
@@ -147,9 +151,17 @@ def _written(document: pikepdf.Pdf, parts: Sequence[Part], folder: Path) -> tupl
     if len(parts) == 1:
         _save(document, folder / "0.pdf")
         return names, removed
-    shared = _share_resources(document)
+    shared, left = _share_resources(document), PARTS_LIMIT
     for index, part in enumerate(parts):
-        _write_part(document, part.pages, folder / f"{index}.pdf", shared=shared)
+        file = folder / f"{index}.pdf"
+        _write_part(document, part.pages, file, shared=shared)
+        left -= file.stat().st_size
+        if left < 0:
+            raise DocumentError(
+                f"The invoices of the document would take more than {PARTS_LIMIT >> 20} MB in all.",
+                code="too-many-pages",
+                remedy="Print it in several jobs, or with a smaller picture of the letterhead.",
+            )
     return names, removed
 
 
@@ -207,7 +219,7 @@ def _strip(thing: pikepdf.Object, removed: set[str]) -> None:
 
 def _strip_keys(thing: pikepdf.Dictionary | pikepdf.Stream, removed: set[str]) -> None:
     action = str(thing.get("/S", ""))
-    doomed: Mapping[str, str] = {key: key for key in _KEYS if key in thing and not _is_resource(thing[key])}
+    doomed: Mapping[str, str] = {key: key for key in _KEYS if key in thing and not _is_resource(key, thing[key])}
     if action in _ACTIONS:
         doomed = {str(key): action for key in thing.keys() if key != "/Type"}  # noqa: SIM118 - a PDF object is no dict
     for key, name in doomed.items():
@@ -215,11 +227,21 @@ def _strip_keys(thing: pikepdf.Dictionary | pikepdf.Stream, removed: set[str]) -
         del thing[key]
 
 
-def _is_resource(value: object) -> bool:
-    """Whether it is a font, a picture or the like: their names are free, and one may be called /JS."""
-    if not isinstance(value, pikepdf.Dictionary | pikepdf.Stream):
+def _is_resource(key: str, value: object) -> bool:
+    """Whether it is a font, a picture or the like: their names are free, and one may be called /JS.
+
+    What says so is the document, which may lie: a /JS, /AA or /AF that does is harmless without the actions and files
+    in it, which have gone, and a font of files is none.
+    """
+    if key not in _FREE_NAMES or not isinstance(value, pikepdf.Dictionary | pikepdf.Stream):
+        return False
+    if any(name in value for name in _FILES):
         return False
     return str(value.get("/Type")) in _RESOURCES or str(value.get("/Subtype")) in _RESOURCES or "/PatternType" in value
 
 
+_FREE_NAMES = frozenset({"/AA", "/AF", "/EF", "/JS"})
+"""Those of the keys above that are short enough for programs to make them up: F1, AA, EF."""
+_FILES = ("/F", "/UF", "/DOS", "/Mac", "/Unix")
+"""Where a file specification keeps its files (ISO 32000-1 section 7.11.4, table 44)."""
 _RESOURCES = frozenset({"/Font", "/XObject", "/ExtGState", "/Pattern", "/Image", "/Form"})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pikepdf
@@ -8,6 +9,7 @@ import pytest
 
 from printerd.errors import DocumentError
 from printerd.model import PageRange
+from printerd.pipeline import split as splitting
 from printerd.pipeline.layouts import read_template
 from printerd.pipeline.pages import read_pages
 from printerd.pipeline.split import Part, Seen, look, split, strip, write_parts
@@ -128,6 +130,23 @@ def test_a_part_holds_its_own_pages_and_nothing_of_others(tmp_path: Path) -> Non
             assert "/OFF" in pdf.Root.OCProperties.D
 
 
+def test_a_small_document_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture on every page is copied into every part; when that is too much, the document is refused as a whole."""
+    monkeypatch.setattr(splitting, "PARTS_LIMIT", 1 << 20)
+    with pikepdf.open(io.BytesIO(paper.many_pages(20))) as pdf:
+        picture = pdf.make_stream(os.urandom(100_000), Type=pikepdf.Name.XObject, Subtype=pikepdf.Name.Image)
+        for page in pdf.pages:
+            page.obj.Resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(I=picture))
+            page.obj.Contents = pdf.make_stream(b"/I Do")
+        pdf.save(tmp_path / "small.pdf")
+    with pytest.raises(DocumentError) as caught:
+        write_parts(
+            (tmp_path / "small.pdf").read_bytes(), [Part(PageRange(n, n), None) for n in range(1, 21)], tmp_path
+        )
+    assert caught.value.code == "too-many-pages"
+    assert len(list(tmp_path.glob("*.pdf"))) < 14
+
+
 def test_the_same_batch_gives_the_same_bytes(tmp_path: Path) -> None:
     """A step that runs twice finds its parts in the archive already."""
     parts = [Part(PageRange(1, 2), None), Part(PageRange(3, 3), None)]
@@ -167,6 +186,28 @@ def test_nothing_that_acts_leaves(tmp_path: Path, count: int) -> None:
         with pikepdf.open(io.BytesIO(clean)) as pdf:
             assert "/JS" in pdf.pages[0].Resources.Font
             assert strip(pdf) == []
+
+
+@pytest.mark.parametrize("disguise", [b"/Type /Font", b"/Type /XObject", b"/Subtype /Form", b"/PatternType 1"])
+def test_nothing_that_acts_leaves_under_another_name(tmp_path: Path, disguise: bytes) -> None:
+    """Files or scripts that call themselves a font are removed all the same; a font called /EF stays."""
+    data = paper.raw_pdf(
+        b"<< /Type /Catalog /Pages 2 0 R /OpenAction << %s /S /JavaScript /JS 9 0 R >> /AcroForm << /XFA 8 0 R >>"
+        b" /Names << /EmbeddedFiles << %s /Names [(x.exe) 6 0 R] >> >> /AF << %s /0 6 0 R >> >>" % ((disguise,) * 3),
+        b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R"
+        b" /Resources << /Font << /EF 5 0 R >> >> >>",
+        paper.stream(b"BT /EF 12 Tf 72 700 Td (Visible words) Tj ET"),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        b"<< /Type /Filespec /F (x.exe) /EF << %s /F 7 0 R >> >>" % disguise,
+        paper.stream(b"MZ payload", b"/Type /EmbeddedFile"),
+        paper.stream(b"<xdp:xdp>app.alert</xdp:xdp>", disguise),
+        paper.stream(b"app.alert", disguise),
+    )
+    names, _ = write_parts(data, [Part(PageRange(1, 1), None)], tmp_path)
+    clean = (tmp_path / str(names[0])).read_bytes()
+    assert not [trace for trace in (b"MZ payload", b"app.alert", b"/XFA", b"/JavaScript") if trace in clean]
+    assert [page.text.strip() for page in read_pages(clean)] == ["Visible words"]
 
 
 def test_a_document_without_a_password_to_open_is_written_plain(tmp_path: Path) -> None:
