@@ -17,12 +17,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 
 from printerd import __version__
 from printerd.errors import ConfigurationError, Failure, RequestError
+from printerd.terminal import plain
 
 if TYPE_CHECKING:
     from printerd.config import Settings
@@ -83,14 +84,14 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except Failure as failure:
-        print("\n".join(failure.lines()), file=sys.stderr)
+        _say(*failure.lines(), file=sys.stderr)
         sys.exit(failure.exit_code)
     sys.exit(0)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"invoice-printer {__version__}")
+        _say(f"invoice-printer {__version__}")
         raise typer.Exit
 
 
@@ -201,7 +202,7 @@ def print_(
 
     address = printer or f"ipp://{addresses(_layout(state))['ipp']}/ipp/print"
     sent = client.print_file(address, file, user=user or getpass.getuser(), title=title or file.name)
-    _show(sent, f"Job {sent.number} accepted ({sent.state}).", as_json)
+    _show(sent, [f"Job {sent.number} accepted ({sent.state})."], as_json)
 
 
 def addresses(layout: Layout) -> dict[str, str]:
@@ -224,7 +225,7 @@ def go_live(state: StateDir = None, assign: Assign = None, who: Who = "") -> Non
     with instance.database.write() as connection:
         acts.go_live(connection, who, _now())
     instance.ring()
-    print("The instance is live: mail goes to customers from now on.")
+    _say("The instance is live: mail goes to customers from now on.")
 
 
 @app.command()
@@ -256,7 +257,7 @@ def _verify_file(file: Path, trust: Sequence[Path], state: Path | None, as_json:
     keys = _layout(state).keys
     anchors = trust or sorted(keys.glob("*.crt"))
     verdict = checking.verify_file(file, anchors)
-    _show(verdict, "\n".join(_said(verdict)), as_json)
+    _show(verdict, _said(verdict), as_json)
     return verdict.exit_code
 
 
@@ -280,7 +281,7 @@ def _verify_all(state: Path | None, assign: Sequence[str] | None, as_json: bool)
 
     instance = _open(state, assign)
     findings = audit.verify_all(instance.database, instance.blobs, instance.layout.keys)
-    _show(findings, "\n".join(findings.lines()), as_json)
+    _show(findings, findings.lines(), as_json)
     return findings.exit_code
 
 
@@ -316,9 +317,9 @@ def jobs_show(key: str, state: StateDir = None, assign: Assign = None, as_json: 
         job = archive.job(connection, key)
         found = archive.invoices_of(connection, job.id)
     if as_json:
-        print(_json({"job": job, "invoices": found}))
+        _say(_json({"job": job, "invoices": found}))
         return
-    print(_facts(job))
+    _say(_facts(job))
     _list(found, INVOICE_COLUMNS, False, "It holds no invoice.")
 
 
@@ -333,7 +334,7 @@ def jobs_retry(key: str, reason: Reason, state: StateDir = None, assign: Assign 
         job = archive.job(connection, key)
         acts.retry_job(connection, job.id, who, reason, _now())
     instance.ring()
-    print(f"Job {job.number} is read again.")
+    _say(f"Job {job.number} is read again.")
 
 
 # Invoices -----------------------------------------------------------------------------------------------------------
@@ -372,15 +373,15 @@ def invoices_show(key: str, state: StateDir = None, assign: Assign = None, as_js
         detail = archive.invoice(connection, key)
         told = archive.time_line(connection, detail.line.id)
     if as_json:
-        print(_json({"invoice": detail, "time_line": told}))
+        _say(_json({"invoice": detail, "time_line": told}))
         return
     language = instance.settings.language
-    print(_facts(detail.line))
+    _say(_facts(detail.line))
     for reason in detail.line.reasons:
-        print("", reasons.sentence(reason, language), reasons.remedy(reason, language, detail.line.id[:8]), sep="\n")
+        _say("", reasons.sentence(reason, language), reasons.remedy(reason, language, detail.line.id[:8]))
     for entry in told:
-        facts = ", ".join(f"{name} {value}" for name, value in entry.facts.items() if value)
-        print(f"{_cell(entry.time)}  {entry.kind}  {entry.contact}  {facts}".rstrip())
+        facts = ", ".join(f"{name} {_cell(value)}" for name, value in entry.facts.items() if value)
+        _say(f"{_cell(entry.time)}  {entry.kind}  {_cell(entry.contact)}  {facts}".rstrip())
 
 
 @invoices_app.command("correct")
@@ -396,7 +397,7 @@ def invoices_correct(
 
     values = dict(_pair(change) for change in changes)
     _act(key, state, lambda connection, invoice: acts.correct(connection, invoice, values, who, reason, _now()))
-    print("Corrected; it is checked again.")
+    _say("Corrected; it is checked again.")
 
 
 @invoices_app.command("release")
@@ -405,7 +406,7 @@ def invoices_release(key: str, reason: Reason, state: StateDir = None, who: Who 
     from printerd.evidence import acts
 
     _act(key, state, lambda connection, invoice: acts.release(connection, invoice, who, reason, _now()))
-    print("Released; it is checked again.")
+    _say("Released; it is checked again.")
 
 
 @invoices_app.command("reject")
@@ -414,7 +415,7 @@ def invoices_reject(key: str, reason: Reason, state: StateDir = None, who: Who =
     from printerd.evidence import acts
 
     _act(key, state, lambda connection, invoice: acts.reject(connection, invoice, who, reason, _now()))
-    print("Rejected.")
+    _say("Rejected.")
 
 
 @invoices_app.command("resend")
@@ -432,7 +433,7 @@ def invoices_resend(
         acts.resend(connection, invoice, who, reason, _now(), contact=contact)
 
     _act(key, state, resend)
-    print("It is mailed again.")
+    _say("It is mailed again.")
 
 
 def _act(key: str, state: Path | None, act: Callable[[Any, str], object]) -> None:
@@ -477,7 +478,7 @@ def customers_list(
         for one in found
     ]
     if as_json:
-        print(_json(found))
+        _say(_json(found))
     else:
         _list(
             rows, ("code", "name", "route", "consent", "contacts"), False, "No customer yet: customers import FILE.csv"
@@ -509,7 +510,7 @@ def customers_import(
     shown = [{"change": row.change, "code": row.customer.code, "name": row.customer.name} for row in changed]
     _list(shown, ("change", "code", "name"), as_json, "Nothing changes.")
     if not as_json and changed:
-        print(f"Customers that {'would change' if dry_run else 'changed'}: {len(changed)}")
+        _say(f"Customers that {'would change' if dry_run else 'changed'}: {len(changed)}")
 
 
 def instance_id(connection: Any) -> str:
@@ -532,7 +533,7 @@ def console_open(state: StateDir = None, assign: Assign = None, who: Who = "") -
 
     instance = _open(state, assign)
     path = login.open_link(instance.database, who, _now())
-    print(f"http://{addresses(instance.layout)['ipp']}{path}")
+    _say(f"http://{addresses(instance.layout)['ipp']}{path}")
 
 
 @config_app.command("init")
@@ -547,7 +548,7 @@ def config_init(state: StateDir = None) -> None:
     if target.exists():
         raise RequestError(f"{target} exists already.", remedy="Edit it, or move it away first.")
     write_private(target, config.template().encode())
-    print(f"Written: {target}")
+    _say(f"Written: {target}")
 
 
 @config_app.command("check")
@@ -556,9 +557,9 @@ def config_check(state: StateDir = None, assign: Assign = None) -> None:
     from printerd import config
 
     layout, settings = _configured(state, assign)
-    print(f"In order: {config.config_file(layout.root) or 'defaults'}")
+    _say(f"In order: {config.config_file(layout.root) or 'defaults'}")
     if not settings.issuers:
-        print("No issuer is set: every invoice will wait. Add one under [issuers.NAME].")
+        _say("No issuer is set: every invoice will wait. Add one under [issuers.NAME].")
 
 
 @config_app.command("show")
@@ -567,11 +568,11 @@ def config_show(state: StateDir = None, assign: Assign = None, as_json: Json = F
     layout, settings = _configured(state, assign)
     tree = settings.model_dump(mode="json")
     if as_json:
-        print(_json(tree))
+        _say(_json(tree))
         return
-    print(f"state = {layout.root}")
+    _say(f"state = {layout.root}")
     for key, value in _flat(tree):
-        print(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+        _say(f"{key} = {json.dumps(value, ensure_ascii=False)}")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -585,12 +586,18 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]
 # Printing -----------------------------------------------------------------------------------------------------------
 
 
+def _say(*lines: str, file: TextIO | None = None) -> None:
+    """The only way out: whatever others wrote commands no terminal."""
+    print(*map(plain, lines), sep="\n", file=file)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _show(value: Any, words: str, as_json: bool) -> None:
-    print(_json(value) if as_json else words)
+def _show(value: Any, lines: Iterable[str], as_json: bool) -> None:
+    """JSON, or lines: no name in one begins another."""
+    _say(*([_json(value)] if as_json else (line.replace("\n", " ") for line in lines)))
 
 
 def _json(value: Any) -> str:
@@ -617,17 +624,17 @@ def _facts(value: Any) -> str:
 def _list(rows: Sequence[Any], columns: Sequence[str], as_json: bool, nothing: str) -> None:
     """A table as wide as its cells; JSON has every field."""
     if as_json:
-        print(_json(rows))
+        _say(_json(rows))
         return
     if not rows:
-        print(nothing)
+        _say(nothing)
         return
     get: Callable[[Any, str], Any] = (lambda row, name: row[name]) if isinstance(rows[0], Mapping) else getattr
     table = [columns, *([_short(name, get(row, name)) for name in columns] for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(columns))]
     with suppress(BrokenPipeError):
         for line in table:
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            _say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _short(name: str, value: Any) -> str:
@@ -639,4 +646,4 @@ def _cell(value: Any) -> str:
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if value is None or isinstance(value, tuple | dict | list) or is_dataclass(value):
         return ""
-    return " ".join(str(value).split())
+    return plain(" ".join(str(value).split()))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from printerd import config, wake
 from printerd.config import Settings
@@ -24,12 +25,15 @@ from printerd.storage import instance
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 from printerd.supervisor import Layout, bind, shown
+from printerd.terminal import Lines
 
 PRINTER_NAME = "Invoice Printer"
 CHECKPOINT_EVERY = 60.0
 """Seconds between two signed heads of the ledger, while it grows."""
 COLLECT_WAIT = 25
 """Seconds that the edge holds our question for events open."""
+
+log = logging.getLogger(__name__)
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
@@ -107,7 +111,7 @@ def worker(layout: Layout, settings: Settings) -> None:
                 "Another worker works on this instance.", where=str(layout.root), remedy="Stop it first."
             ) from None
         database = Database(layout.database_url(settings))
-        stages, chores, close = _work(layout, settings, database)
+        stages, chores = _work(layout, settings, database)
         working = Worker(database, stages, chores, layout.bell)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
@@ -116,14 +120,25 @@ def worker(layout: Layout, settings: Settings) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        try:
-            working.run()
-        finally:
-            close()
+        _to_the_end(working.run)
 
 
-def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, Any, Callable[[], None]]:
-    """The stages of both rooms, the chores, and how to end their helpers."""
+def _to_the_end(run: Callable[[], None]) -> NoReturn:
+    """Run, then end this process at once, and with it its pools.
+
+    What is at work goes on with the next worker. Were it ended step by step, documents would be recorded as having
+    broken the readers that we closed on them.
+    """
+    try:
+        run()
+    except Exception:
+        log.exception("the worker failed")
+        os._exit(1)
+    os._exit(0)
+
+
+def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, Any]:
+    """The stages of both rooms, and the chores."""
     from printerd.delivery.edge import EdgeClient
     from printerd.delivery.workflow import Delivering
     from printerd.pipeline.pools import Limits, Pool
@@ -169,13 +184,8 @@ def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, 
         threads=max(settings.pools.readers, settings.pools.sealers),
     )
 
-    def close() -> None:
-        readers.close()
-        sealers.close()
-        edge.close()
-
     chores = (Chore(partial(delivering.collect, COLLECT_WAIT), 0.05), Chore(pipeline.checkpoint, CHECKPOINT_EVERY))
-    return (*pipeline.stages(), *delivering.stages()), chores, close
+    return (*pipeline.stages(), *delivering.stages()), chores
 
 
 def _edge_address(address: str) -> str:
@@ -183,7 +193,9 @@ def _edge_address(address: str) -> str:
 
 
 def log_to_stderr() -> None:
-    """One line a record on standard error, which the journal takes up."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    """Records on standard error, which the journal takes up."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("alembic", "dbos", "httpx", "pikepdf", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from printerd import cli
-from printerd.storage import migrations
+from printerd.model import Blob, Digest, Ticket
+from printerd.storage import jobs, migrations
 from printerd.storage.database import Database
+from printerd.terminal import Lines
 
 ISSUER = '[issuers.mill]\nname = "Au bon moulin"\nemail = "accounts@mill.example"\n'
 CUSTOMERS = (
@@ -140,6 +144,32 @@ def test_going_live_happens_once(state: Path) -> None:
 def test_an_empty_archive_verifies(state: Path) -> None:
     """verify --all on a fresh instance is clean."""
     assert run("verify", "--all", "--state", str(state)).returncode == 0
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b1mFA-1\u202efdp.exe\r\nERROR printerd forged"
+
+
+def test_what_a_sender_wrote_commands_no_terminal(state: Path) -> None:
+    """Titles and users come from whoever prints: in tables, facts and JSON their control characters are text."""
+    database = Database(f"sqlite:///{state / 'printerd.db'}")
+    digest = Digest("0" * 64)
+    ticket = Ticket("p", user=HOSTILE, host="localhost", title=HOSTILE, media_type="application/pdf", source="ipp")
+    with database.write() as connection:
+        jobs.add(connection, ticket, Blob(digest, 1, "application/pdf"), datetime.now(UTC))
+    database.close()
+    for words in (("jobs",), ("jobs", "show", "1"), ("jobs", "--json"), ("jobs", "show", "1", "--json")):
+        told = here(state, *words)
+        assert not [c for c in told if not c.isprintable() and c != "\n"]
+        assert "\\u001b[2J\\u009b1mFA-1\\u202efdp.exe" in told
+    assert json.loads(here(state, "jobs", "--json"))[0]["title"] == HOSTILE
+
+
+def test_one_record_of_the_log_begins_one_line() -> None:
+    """A name in a message, or in a trace of a failure, cannot pose as a record of its own."""
+    record = logging.LogRecord("printerd", logging.INFO, "", 0, "job of %s", (HOSTILE,), None)
+    first, second = Lines("%(levelname)s %(message)s").format(record).split("\n")
+    assert first.startswith("INFO job of \\u001b]0;owned") and first.endswith("\\u000d")
+    assert second == "    ERROR printerd forged"
 
 
 def test_a_login_link_needs_a_running_service(state: Path) -> None:
