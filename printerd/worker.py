@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,10 @@ IN_FLIGHT = 2
 """Batches of one stage at a time: while one waits for its programs the next one is claimed."""
 IDLE = 5.0
 """Seconds between two looks when nobody rings."""
-MEND_EVERY = timedelta(minutes=1)
+MEND_EVERY = 60.0
+"""Seconds between two looks for batches that were left."""
+STARTS = 2
+"""A batch that ends its worker so often is let go, and its rows are tried one by one."""
 KEEP_ENDED = timedelta(days=1)
 """How long an ended workflow stays readable; the rows tell the story after that."""
 
@@ -65,7 +69,7 @@ class Worker:
         self._running: defaultdict[str, set[str]] = defaultdict(set)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._mended = datetime.min.replace(tzinfo=UTC)
+        self._mend_at = 0.0
 
     def run(self) -> None:
         """Start the engine, take up what an earlier worker left, and dispatch until :meth:`stop`."""
@@ -109,7 +113,7 @@ class Worker:
         def step(batch: str) -> None:
             stage.run(BatchId(batch))
 
-        @DBOS.workflow(name=stage.name)
+        @DBOS.workflow(name=stage.name, max_recovery_attempts=STARTS)
         def workflow(batch: str) -> None:
             self._begins(stage, batch)
             try:
@@ -169,10 +173,9 @@ class Worker:
 
     def _mend(self) -> None:
         """Free the rows of batches whose workflow ended or never began: a crash fell between two commits."""
-        now = _now()
-        if now - self._mended < MEND_EVERY:
+        if time.monotonic() < self._mend_at:
             return
-        self._mended = now
+        now, self._mend_at = _now(), time.monotonic() + MEND_EVERY
         for stage in self._stages.values():
             with self._database.read() as connection:
                 held = claims.batches(connection, stage)

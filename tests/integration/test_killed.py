@@ -95,6 +95,21 @@ def test_the_whole_service_killed_goes_on_where_it_was(instance: Instance, files
     assert instance.run("verify", "--all").returncode == 0
 
 
+def test_a_document_is_not_blamed_for_a_service_that_is_stopped(instance: Instance, tmp_path: Path) -> None:
+    """The service is stopped again and again while a long document is read: it is read anew each time, never held."""
+    (tmp_path / "endless.ps").write_text("%!PS-Adobe-3.0\n{} loop\n")
+    sent = instance.print(tmp_path / "endless.ps")
+    for _ in range(3):
+        until(lambda: instance.job(sent.number)["job"]["state"] == "processing", 20)
+        until(lambda: any("gs" in process.name() for process in instance.family()), 20)
+        began = time.monotonic()
+        instance.stop()
+        assert time.monotonic() - began < 3
+        instance.start()
+        job = instance.job(sent.number)["job"]
+        assert (job["state"], job["trouble"]) in (("processing", ""), ("received", "interrupted"))
+
+
 def half_a_job(instance: Instance) -> http.client.HTTPConnection:
     """A Print-Job whose body stops in the middle."""
     operation = Group(
