@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -80,7 +81,8 @@ for name, group in {
 
 
 def main() -> NoReturn:
-    """Run a command; a failure is told in its own words."""
+    """Run a command; a failure is told in its own words. What is written is its owner's alone, wherever it lies."""
+    os.umask(0o077)
     try:
         app(standalone_mode=True)
     except Failure as failure:

@@ -70,6 +70,11 @@ class Layout:
         return self.run / "addresses.json"
 
     @property
+    def receipt_settings(self) -> Path:
+        """Holds secrets, so it is there only while the service runs."""
+        return self.run / "receipts.json"
+
+    @property
     def secret(self) -> Path:
         return self.keys / "contract.secret"
 
@@ -124,7 +129,8 @@ class Supervisor:
         deadline = time.monotonic() + GRACE
         for child in self._children.values():
             child.end(deadline)
-        self._layout.addresses.unlink(missing_ok=True)
+        for told in (self._layout.addresses, self._layout.receipt_settings):
+            told.unlink(missing_ok=True)
 
     # Sockets
 
@@ -156,7 +162,7 @@ class Supervisor:
     def _command(self, role: str) -> tuple[list[str], list[int]]:
         """The command of a child and the sockets that it inherits."""
         if role == "receipts":
-            settings = self._layout.run / "receipts.json"
+            settings = self._layout.receipt_settings
             write_private(settings, json.dumps(self._receipt_settings(), indent=1).encode())
             fds = [self._sockets[name].fileno() for name in ("public", "api")]
             return [sys.executable, "-m", "receipt_service", "--settings", str(settings)], fds

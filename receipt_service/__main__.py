@@ -52,6 +52,7 @@ def main() -> None:
         "--restored", action="store_true", help="the database comes from a backup: put waiting mail in doubt"
     )
     arguments = parser.parse_args()
+    os.umask(0o077)  # what is written is its owner's alone, whatever folder it lies in
     _log_json()
     try:
         settings = read_settings(arguments.settings)

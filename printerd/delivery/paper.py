@@ -37,8 +37,11 @@ def put(tray: Path, pdf: BinaryIO, *, day: date, number: str, delivery: Delivery
     target = tray / file_name(day, number, delivery)
     partial = tray / f".{target.name}.part"
     try:
-        tray.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if not tray.is_dir():
+            tray.mkdir(parents=True)
+            tray.chmod(0o750)  # the one folder that the service may share with a group: whoever prints
         with partial.open("wb") as file:
+            os.fchmod(file.fileno(), 0o640)
             shutil.copyfileobj(pdf, file)
             file.flush()
             os.fsync(file.fileno())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from datetime import date
 from pathlib import Path
 
@@ -44,3 +46,13 @@ def test_a_tray_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "out-tray").write_text("")
     with pytest.raises(TransientError, match="out-tray"):
         paper.put(tmp_path / "out-tray", io.BytesIO(b""), day=DAY, number="FA-1", delivery=ONE)
+
+
+def test_a_group_may_print_from_the_tray(tmp_path: Path) -> None:
+    """The rest of the state is the service's alone; the tray and its files are also for the group of its owner."""
+    before = os.umask(0o077)
+    try:
+        path = paper.put(tmp_path / "out-tray", io.BytesIO(b"%PDF"), day=DAY, number="FA-1", delivery=ONE)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (path.parent, path)] == [0o750, 0o640]
