@@ -167,8 +167,7 @@ class Delivering:
         """
         name = self.edge.status().edge_id
         with self.database.read() as connection:
-            cursor = connection.execute(sa.select(edges).where(edges.c.edge == name)).one_or_none()
-        after, head = (cursor.seq, Digest(cursor.head)) if cursor else (0, contract.GENESIS)
+            after, head = _cursor(connection, name)
         try:
             found = self.edge.events(after, head, wait)
         except IntegrityError as error:
@@ -176,12 +175,15 @@ class Delivering:
                 self._move(connection, name, after, head, "\n".join(error.lines()))
             raise
         with self.database.write() as connection:
+            if _cursor(connection, name) != (after, head):
+                return 0  # another worker has kept this page meanwhile
+            looked = _looked(connection, name, after)
             if found:
                 self._keep(connection, found)
                 self._move(connection, name, found[-1].seq, found[-1].digest, "")
             # A full page may end between an act and its handover: by then nothing is known to be missing.
             until = self.now() if len(found) < contract.PAGE_LIMIT else found[-1].time
-            self._make_due(connection, {event.delivery for event in found} | self._patient(connection, until), until)
+            self._make_due(connection, found, self._patient(connection, name, looked, until), until)
         return len(found)
 
     def _keep(self, connection: sa.Connection, found: Iterable[Event]) -> None:
@@ -193,30 +195,37 @@ class Delivering:
         if connection.execute(edges.update().where(edges.c.edge == edge).values(values)).rowcount == 0:
             connection.execute(edges.insert().values(**values, edge=edge))
 
-    def _patient(self, connection: sa.Connection, until: datetime) -> set[DeliveryId]:
-        """Deliveries with an act older than the hour and no receipt: their handover is known to be missing."""
+    def _patient(self, connection: sa.Connection, edge: str, looked: datetime, until: datetime) -> set[DeliveryId]:
+        """Deliveries whose handover is known to be missing: an act without receipt, by now older than the hour.
+
+        Acts that were so old at the last look were judged then: however long the history, this reads the latest.
+        """
         query = sa.select(events.c.delivery).outerjoin(
             receipts, sa.and_(receipts.c.delivery == events.c.delivery, receipts.c.contact == events.c.contact)
         )
-        late = query.where(
-            events.c.name == collect.ACT, events.c.time <= rfc3339(until - collect.PATIENCE), receipts.c.id.is_(None)
-        )
+        begin, end = rfc3339(looked - collect.PATIENCE), rfc3339(until - collect.PATIENCE)
+        acts = (events.c.edge == edge, events.c.name == collect.ACT, events.c.time.between(begin, end))
+        late = query.where(*acts, receipts.c.id.is_(None))
         return {DeliveryId(one) for one in connection.scalars(late.distinct())}
 
-    def _make_due(self, connection: sa.Connection, touched: Iterable[DeliveryId], until: datetime) -> None:
-        """The receipts that these deliveries' events make due, and the sentence of their jobs."""
-        ids = list(touched)
+    def _make_due(
+        self, connection: sa.Connection, found: Sequence[Event], patient: set[DeliveryId], until: datetime
+    ) -> None:
+        """The receipts that new events or the hour make due, and the sentence of the jobs concerned."""
+        told = {event.delivery for event in found}
+        ids = list(told | patient)
         rows = connection.execute(
             sa.select(deliveries, invoices.c.job).join(invoices).where(deliveries.c.id.in_(ids))
         ).all()
-        if strangers := set(ids) - {row.id for row in rows}:
+        if strangers := told - {row.id for row in rows}:
             log.warning("events of deliveries that are not ours: %s", ", ".join(sorted(strangers)))
         for row in rows:
-            self._judge(connection, row, until)
+            order = collect.ordered(DeliveryId(row.id), row.facts, row.created_at)
+            _tell_objections([event for event in found if event.delivery == row.id], order, until)
+            self._judge(connection, row, order, until)
         messages.refresh(connection, {row.job for row in rows}, self.language)
 
-    def _judge(self, connection: sa.Connection, delivery: sa.Row[Any], until: datetime) -> None:
-        order = collect.ordered(DeliveryId(delivery.id), delivery.facts, delivery.created_at)
+    def _judge(self, connection: sa.Connection, delivery: sa.Row[Any], order: collect.Ordered, until: datetime) -> None:
         told = _events(connection, delivery.id)
         receipted = set(connection.scalars(sa.select(receipts.c.contact).where(receipts.c.delivery == delivery.id)))
         for due in collect.due_receipts(told, order, until, receipted):
@@ -254,7 +263,8 @@ class Delivering:
         columns = {name: sealed[name] for name in ("certificate", "timestamp")}
         with self.database.write() as connection:
             sealed_at = datetime.fromisoformat(sealed["sealed_at"])
-            done(connection, stage, row, ReceiptState.FILED, pdf=pdf.digest, sealed_at=sealed_at, **columns)
+            if not done(connection, stage, row, ReceiptState.FILED, pdf=pdf.digest, sealed_at=sealed_at, **columns):
+                return
             act = connection.scalar(
                 sa.select(events.c.digest).where(events.c.edge == row.edge, events.c.seq == row.acceptance)
             )
@@ -266,7 +276,7 @@ class Delivering:
         """The record of a receipt, from the rows that are there."""
         delivery = connection.execute(sa.select(deliveries).where(deliveries.c.id == row.delivery)).one()
         told = _events(connection, row.delivery)
-        by_seq = {event.seq: event for event in told}
+        by_seq = {event.seq: event for event in told if event.edge == row.edge}
         size, root = _witness(connection)
         filed = sa.select(schema.ledger.c.index).where(
             schema.ledger.c.subject == delivery.invoice, schema.ledger.c.kind == "invoice"
@@ -338,6 +348,25 @@ def _witness(connection: sa.Connection) -> tuple[int, Digest]:
     """What a mail or a receipt bears witness to: the latest checkpoint or, before the first one, the ledger's head."""
     checkpoint = ledger.latest(connection)
     return (checkpoint.size, checkpoint.root) if checkpoint else ledger.head(connection)
+
+
+def _cursor(connection: sa.Connection, edge: str) -> tuple[int, Digest]:
+    """The last event that was collected from an edge."""
+    row = connection.execute(sa.select(edges).where(edges.c.edge == edge)).one_or_none()
+    return (row.seq, Digest(row.head)) if row else (0, contract.GENESIS)
+
+
+def _looked(connection: sa.Connection, edge: str, seq: int) -> datetime:
+    """Up to when acts were judged at the latest when event ``seq`` was collected, by the slower of both clocks."""
+    query = sa.select(events.c.time, events.c.collected_at).where(events.c.edge == edge, events.c.seq == seq)
+    row = connection.execute(query).one_or_none()
+    return min(datetime.fromisoformat(row.time), row.collected_at) if row else datetime.max.replace(tzinfo=UTC)
+
+
+def _tell_objections(found: Iterable[Event], order: collect.Ordered, now: datetime) -> None:
+    for event in found:
+        if why := collect.objection(event, order, now):
+            log.warning("event %d of %s does not count: %s", event.seq, event.edge, why)
 
 
 def _events(connection: sa.Connection, delivery: str) -> list[Event]:

@@ -227,6 +227,7 @@ events = Table(
     digest("previous", nullable=False),
     digest("digest", nullable=False),
     Column("collected_at", Utc, nullable=False),
+    Index("ix_events_name_time", "edge", "name", "time"),
 )
 
 receipts = Table(

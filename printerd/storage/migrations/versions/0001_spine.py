@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("edge", "seq", name=op.f("pk_events")),
     )
     op.create_index(op.f("ix_events_delivery"), "events", ["delivery"], unique=False)
+    op.create_index("ix_events_name_time", "events", ["edge", "name", "time"], unique=False)
     op.create_table(
         "instance",
         sa.Column("name", sa.String(length=40), nullable=False),
