@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS outbox (
     wire BLOB, digest TEXT NOT NULL, masked TEXT NOT NULL,
     UNIQUE (dispatch, contact),
     CHECK ((wire IS NULL) = (state IN ('ACCEPTED', 'FAILED')))) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (next_at) WHERE state IN ('PENDING', 'SENDING');
+CREATE INDEX IF NOT EXISTS outbox_by_state ON outbox (state, next_at);
 CREATE INDEX IF NOT EXISTS outbox_by_contact ON outbox (delivery, contact);
 -- At most one NotificationAccessTracking a link, class and hour.
 CREATE TABLE IF NOT EXISTS visits (
