@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from printerd.delivery import collect, contract, paper, routes
+from printerd.delivery.collect import Ordered
 from printerd.delivery.edge import EdgeClient
 from printerd.errors import ConfigurationError, Failure, IntegrityError, TransientError
 from printerd.evidence import ledger, receipt, records
@@ -225,7 +226,7 @@ class Delivering:
             self._judge(connection, row, order, until)
         messages.refresh(connection, {row.job for row in rows}, self.language)
 
-    def _judge(self, connection: sa.Connection, delivery: sa.Row[Any], order: collect.Ordered, until: datetime) -> None:
+    def _judge(self, connection: sa.Connection, delivery: sa.Row[Any], order: Ordered, until: datetime) -> None:
         told = _events(connection, delivery.id)
         receipted = set(connection.scalars(sa.select(receipts.c.contact).where(receipts.c.delivery == delivery.id)))
         for due in collect.due_receipts(told, order, until, receipted):
@@ -363,7 +364,7 @@ def _looked(connection: sa.Connection, edge: str, seq: int) -> datetime:
     return min(datetime.fromisoformat(row.time), row.collected_at) if row else datetime.max.replace(tzinfo=UTC)
 
 
-def _tell_objections(found: Iterable[Event], order: collect.Ordered, now: datetime) -> None:
+def _tell_objections(found: Iterable[Event], order: Ordered, now: datetime) -> None:
     for event in found:
         if why := collect.objection(event, order, now):
             log.warning("event %d of %s does not count: %s", event.seq, event.edge, why)
