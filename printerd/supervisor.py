@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -235,7 +236,9 @@ class _Child:
 
     def _start(self, now: float) -> None:
         self._started = now
-        self._process = subprocess.Popen(self._command, pass_fds=self._fds, preexec_fn=_die_with_parent)  # noqa: S603 - our own programs
+        self._process = subprocess.Popen(  # noqa: S603 - our own programs
+            self._command, pass_fds=self._fds, preexec_fn=partial(_die_with, os.getpid())
+        )
 
     def terminate(self) -> None:
         if self._process is not None:
@@ -255,9 +258,11 @@ class _Child:
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
-    """In the child, before exec: the kernel kills it when this process ends, however it ends (prctl(2))."""
+def _die_with(parent: int) -> None:
+    """In the child, before exec: the kernel kills it when its parent ends, however it ends (prctl(2))."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
 
 
 def prepare(layout: Layout, settings: Settings) -> None:
@@ -267,8 +272,17 @@ def prepare(layout: Layout, settings: Settings) -> None:
         migrations.upgrade(database)
     finally:
         database.close()
-    if not layout.secret.exists():
-        write_private(layout.secret, secrets.token_urlsafe(32).encode())
+    _agree_on_secret(layout.secret)
+
+
+def _agree_on_secret(path: Path) -> None:
+    """Roles that are started alone may come here at once: the first makes it (link(2) fails when the name is taken)."""
+    if not path.exists():
+        offered = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        write_private(offered, secrets.token_urlsafe(32).encode())
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(offered)
+        offered.unlink()
 
 
 def bind(name: str, address: str) -> socket.socket:
