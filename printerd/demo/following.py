@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from printerd.delivery import routes
 from printerd.demo import visitors
-from printerd.demo.catcher import Catcher, Mail
+from printerd.demo.catcher import Catcher
+from printerd.demo.mail import Mail
 from printerd.demo.samples import Sample, TrueInvoice
 from printerd.demo.trade import BY_CODE
 from printerd.demo.visitors import Download, Receipt

@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 import httpx
 from pypdf import PdfReader
 
-from printerd.demo.catcher import Mail
+from printerd.demo.mail import Mail
 from printerd.errors import TransientError
 from printerd.model import Digest
 
