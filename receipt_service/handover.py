@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import anyio
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .connections import TimedProtocol
 from .database import now
 
 CHUNK = 128 * 1024
@@ -38,8 +38,8 @@ class Connection:
     dropped: bool = False
 
 
-class DrainedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with a write buffer limit of zero: writing pauses until the socket has taken all.
+class DrainedProtocol(TimedProtocol):
+    """HTTP/1.1 with a write buffer limit of zero: writing pauses until the socket has taken all.
 
     A client that has read the last byte may close at once: that is no broken
     transfer. So the end of a connection tells whether anything was still waiting.

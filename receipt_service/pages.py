@@ -361,7 +361,7 @@ def create(counter: Counter, public_url: str, trusted_proxies: Sequence[Network]
     async def nowhere(_: Request, __: Exception) -> Response:
         return pages.nowhere()
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/l/{token}", _dispatch(pages.link), methods=["GET", "POST"]),
             Route("/l/{token}/receipt", _dispatch(pages.receipt), methods=["GET"]),
@@ -371,6 +371,8 @@ def create(counter: Counter, public_url: str, trusted_proxies: Sequence[Network]
         exception_handlers={404: nowhere, 405: nowhere, 413: _too_large, ClientDisconnect: _left},
         middleware=[Middleware(Guard, public_url=public_url, trusted_proxies=trusted_proxies)],
     )
+    application.router.redirect_slashes = False  # it would repeat the token in a Location, without https
+    return application
 
 
 def _dispatch(handler: Callable[[Request], Awaitable[ASGIApp]]) -> Callable[[Request], Awaitable[Response]]:
