@@ -42,11 +42,13 @@ def capture(layout: Layout, settings: Settings) -> None:
     """Printer and console on one address, until SIGTERM."""
     import uvicorn
 
+    from printerd.listener.connections import TimedProtocol
+
     listening = bind("ipp", settings.listen.ipp)
     server = uvicorn.Server(
         uvicorn.Config(
             _capture_app(layout, settings, listening),
-            http="httptools",
+            http=TimedProtocol,
             loop="uvloop",
             lifespan="on",
             access_log=False,
@@ -111,6 +113,7 @@ def worker(layout: Layout, settings: Settings) -> None:
                 "Another worker works on this instance.", where=str(layout.root), remedy="Stop it first."
             ) from None
         database = Database(layout.database_url(settings))
+        Blobs(layout.root).recover()
         stages, chores = _work(layout, settings, database)
         working = Worker(database, stages, chores, layout.bell)
 

@@ -18,6 +18,8 @@ from printerd.errors import DocumentError, TransientError
 from printerd.model import Blob, Digest
 
 CHUNK = 1 << 20
+PUT = "put-"
+"""How spool files of :meth:`Blobs.put` begin: other processes spool in the same folder."""
 
 
 class Blobs:
@@ -33,8 +35,13 @@ class Blobs:
         return self.root / digest[:2] / digest
 
     def spool_file(self) -> Path:
-        """A name for bytes that are still arriving; nobody else gets the same one."""
-        return self.spool / secrets.token_hex(16)
+        """A name for bytes that are being written; nobody else gets the same one."""
+        return self.spool / f"{PUT}{secrets.token_hex(16)}"
+
+    def recover(self) -> None:
+        """Remove what a process that was killed in :meth:`put` left. Only the worker puts, so it calls this."""
+        for path in self.spool.glob(f"{PUT}*"):
+            path.unlink(missing_ok=True)
 
     def adopt(self, files: Iterable[tuple[Path, Digest]]) -> None:
         """Take synced spool files in under their digests: renames, then one sync a folder. Repeating it is harmless."""
@@ -53,20 +60,30 @@ class Blobs:
             raise _disk(error) from error
 
     def put(self, data: bytes, media_type: str) -> Blob:
-        """Store bytes that are at hand. A blob that is there already is not written again."""
+        """Store bytes that are at hand. A blob that is there already is not written again.
+
+        Its name is synced all the same: whoever renamed it may have been killed before he did.
+        """
         digest = Digest(hashlib.sha256(data).hexdigest())
-        if not self.path(digest).exists():
-            source = self.spool_file()
-            try:
-                with source.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fdatasync(file.fileno())
-            except OSError as error:
-                source.unlink(missing_ok=True)
-                raise _disk(error) from error
-            self.adopt([(source, digest)])
+        try:
+            if self.path(digest).exists():
+                sync_folder(self.path(digest).parent)
+            else:
+                self._write(data, digest)
+        except OSError as error:
+            raise _disk(error) from error
         return Blob(digest, len(data), media_type)
+
+    def _write(self, data: bytes, digest: Digest) -> None:
+        source = self.spool_file()
+        try:
+            with source.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fdatasync(file.fileno())
+            self.adopt([(source, digest)])
+        finally:
+            source.unlink(missing_ok=True)
 
     def open(self, digest: Digest) -> BinaryIO:
         """Read a blob; one that is not there is a :class:`DocumentError`."""

@@ -5,6 +5,7 @@ Readers and sealers are stood in for by functions, so that a test decides what t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from printerd.errors import ConfigurationError
-from printerd.evidence import acts
+from printerd.evidence import acts, ledger
 from printerd.model import InvoiceState, Issuer, JobState, Party
 from printerd.pipeline.workflow import Pipeline
 from printerd.storage import claims, instance
@@ -266,3 +267,43 @@ def test_an_invoice_that_cannot_be_filed_holds_its_job_alone(house: House) -> No
     house.turn("process")
     assert (house.job_state(broken), house.states(broken)) == ("held", [])
     assert (house.job_state(sound), house.states(sound)) == ("done", ["ready"])
+
+
+def test_a_full_disk_makes_invoices_wait_for_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be stored now is due again later, with the reason beside it, and nothing of it is in the ledger."""
+    job = house.print(1, invoice("FA-1"))
+    house.turn("process")
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("printerd.storage.blobs.os.fdatasync", full)
+        house.turn("seal")
+    (row,) = house.rows(job)
+    assert (row.state, row.attempts, row.sealed) == ("ready", 1, None)
+    assert "No space left" in row.trouble
+    with house.database.read() as connection:
+        assert ledger.size(connection) == 0
+
+
+def test_a_step_that_runs_twice_archives_once(house: House) -> None:
+    """The engine may run a step again after it had done everything: one ledger entry, one delivery."""
+    job = house.print(1, invoice("FA-1"))
+    house.turn("process")
+    stage = house.stage("seal")
+    with house.database.write() as connection:
+        batch = claims.claim(connection, stage, NOW)
+    assert batch is not None
+
+    def again() -> None:
+        house.children.meanwhile = lambda: None
+        stage.run(batch)
+
+    house.children.meanwhile = again
+    stage.run(batch)
+    stage.run(batch)
+    assert house.states(job) == ["archived"]
+    with house.database.read() as connection:
+        assert ledger.size(connection) == 1
+        assert connection.scalar(sa.select(sa.func.count()).select_from(deliveries)) == 1
