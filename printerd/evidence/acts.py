@@ -19,6 +19,7 @@ from printerd.errors import RequestError
 from printerd.evidence import ledger
 from printerd.model import DeliveryState, InvoiceState, JobState, Mode, Route
 from printerd.storage import instance
+from printerd.storage.jobs import AT_WORK, queued
 from printerd.storage.schema import deliveries, dispatches, invoices, jobs
 
 _INVOICE = ("number", "kind", "issued_on", "due_on", "customer_code", "net", "vat", "total", "currency", "iban")
@@ -91,6 +92,11 @@ def go_live(connection: sa.Connection, who: str, now: datetime) -> None:
     """End the rehearsal: what was rehearsed becomes specimens that go on saying so, and its numbers are free again."""
     if instance.mode(connection) is Mode.LIVE:
         raise RequestError("The instance is live already.", remedy="Nothing needs to be done.")
+    if _on_their_way(connection):
+        raise RequestError(
+            "Documents of the rehearsal are still on their way: they would go to customers.",
+            remedy="Wait until every job is done and no invoice is being checked or sealed.",
+        )
     instance.set_mode(connection, Mode.LIVE)
     rehearsed = sa.select(deliveries.c.invoice).where(deliveries.c.mode == Mode.REHEARSAL)
     specimens = (
@@ -100,6 +106,12 @@ def go_live(connection: sa.Connection, who: str, now: datetime) -> None:
     unsent = sa.and_(deliveries.c.mode == Mode.REHEARSAL, deliveries.c.state == DeliveryState.DUE)
     connection.execute(deliveries.update().where(unsent).values(state=DeliveryState.REVOKED, batch=None, next_at=None))
     ledger.append(connection, "act.go-live", instance.identity(connection), {"who": who, "specimens": count}, now)
+
+
+def _on_their_way(connection: sa.Connection) -> bool:
+    """What would be archived in a moment, in whichever mode the instance is then."""
+    at_work = sa.select(invoices.c.id).where(invoices.c.state.in_(AT_WORK)).limit(1)
+    return bool(queued(connection)) or connection.scalar(at_work) is not None
 
 
 def _waiting(connection: sa.Connection, invoice: str) -> sa.Row[Any]:

@@ -129,6 +129,26 @@ def test_going_live_ends_the_rehearsal_for_good(archive: tuple[Database, Blobs],
         assert instance.mode(connection) is Mode.LIVE
 
 
+@pytest.mark.parametrize(
+    ("table", "state"), [(jobs, "received"), (jobs, "processing"), (invoices, "checking"), (invoices, "ready")]
+)
+def test_nothing_of_a_rehearsal_goes_live_on_its_way(
+    archive: tuple[Database, Blobs], database: Database, table: sa.Table, state: str
+) -> None:
+    """While a rehearsed document is read, checked or sealed, going live is refused: it would be mailed in earnest."""
+    invoice = waiting(archive)
+    with database.write() as connection:
+        instance.set_mode(connection, Mode.REHEARSAL)
+        connection.execute(table.update().values(state=state))
+    with pytest.raises(RequestError, match="still on their way"), database.write() as connection:
+        acts.go_live(connection, "it", NOW)
+    with database.write() as connection:
+        connection.execute(jobs.update().values(state="done"))
+        connection.execute(invoices.update().where(invoices.c.id == invoice).values(state="waiting"))
+        acts.go_live(connection, "it", NOW)
+    assert [kind for kind, _, _ in filed(database)] == ["act.go-live"]
+
+
 REFUSED: dict[str, tuple[str, Act]] = {
     "a field that does not exist": ("waiting", lambda c, i: acts.correct(c, i, {"colour": "red"}, "x", "y", NOW)),
     "an archived invoice is not corrected": ("archived", lambda c, i: acts.correct(c, i, {"net": "1"}, "x", "y", NOW)),
