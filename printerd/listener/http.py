@@ -40,6 +40,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 IDLE: Final = 300.0
 """Seconds without a byte after which a client counts as gone."""
+SLOWEST: Final = 1024.0
+"""Bytes a second of a whole request, beside :data:`IDLE`: no document that drips keeps its place on the disk."""
 LOOPBACK: Final = "localhost"
 """How every loopback address is kept with a job: IPv4 and IPv6 are one machine."""
 
@@ -207,6 +209,7 @@ class _Body:
         self._receive = receive
         self._idle = idle
         self._left = int(length) if length.isdecimal() else None
+        self._deadline = asyncio.get_running_loop().time() + idle
         self._waiting = b""
         self._ended = False
 
@@ -251,12 +254,13 @@ class _Body:
 
     async def _next(self) -> bytes:
         """The next piece. A client that leaves in the middle is a failure, never the end of a document."""
-        async with asyncio.timeout(self._idle):
+        async with asyncio.timeout_at(min(self._deadline, asyncio.get_running_loop().time() + self._idle)):
             event = await self._receive()
         if event["type"] == "http.disconnect":
             raise ConnectionResetError("the client went away")
         self._ended = not event.get("more_body", False)
         body: bytes = event.get("body", b"")
+        self._deadline += len(body) / SLOWEST
         return body
 
 

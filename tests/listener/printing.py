@@ -22,6 +22,7 @@ from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import decode, encode
 from printerd.ipp.message import Attribute, Group, GroupTag, Message
 from printerd.ipp.registry import Operation
+from printerd.listener.connections import TimedProtocol
 from printerd.listener.http import application
 from printerd.storage import jobs, schema
 from printerd.storage.blobs import Blobs
@@ -68,7 +69,7 @@ class RunningPrinter:
         app = application(self.database, self.intake, **claims)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(app, http="httptools", access_log=False, log_level="critical", lifespan="on")
+        config = uvicorn.Config(app, http=TimedProtocol, access_log=False, log_level="critical", lifespan="on")
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
