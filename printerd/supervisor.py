@@ -13,6 +13,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -40,6 +41,8 @@ STEADY = 30.0
 GRACE = 10.0
 """Seconds that children get to end by themselves."""
 BACKLOG = 1024
+FILES = 65_536
+"""Open files of each process at most, where the system allows so many."""
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +110,7 @@ class Supervisor:
     def run(self) -> int:
         """Returns the exit code: 0 after a signal."""
         self._layout.make()
+        _many_files()
         with _lock(self._layout.root):
             prepare(self._layout, self._settings)
             self._bind()
@@ -263,6 +267,12 @@ def _die_with(parent: int) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before we asked
         os._exit(1)
+
+
+def _many_files() -> None:
+    """Connections are files. Soft limits are low for the sake of programs that are not ours (systemd.exec(5))."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most == resource.RLIM_INFINITY else min(FILES, most), most))
 
 
 def prepare(layout: Layout, settings: Settings) -> None:
