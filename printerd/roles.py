@@ -18,18 +18,20 @@ from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
-from printerd import config, wake
+from printerd import config, systemd, wake
 from printerd.config import Settings
 from printerd.errors import ConfigurationError
 from printerd.storage import instance
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
-from printerd.supervisor import Layout, bind, shown
+from printerd.supervisor import Layout, bind, shown, tell
 from printerd.terminal import Lines
 
 PRINTER_NAME = "Invoice Printer"
 CHECKPOINT_EVERY = 60.0
 """Seconds between two signed heads of the ledger, while it grows."""
+TELL_EVERY = 5
+"""Seconds between two words of capture that its loop turns."""
 COLLECT_WAIT = 25
 """Seconds that the edge holds our question for events open."""
 
@@ -45,6 +47,8 @@ def capture(layout: Layout, settings: Settings) -> None:
     from printerd.listener.connections import TimedProtocol
 
     listening = bind("ipp", settings.listen.ipp)
+    if not settings.listen.ipp.startswith("fd://"):  # no supervisor tells it
+        tell(layout, {"ipp": shown(listening)})
     server = uvicorn.Server(
         uvicorn.Config(
             _capture_app(layout, settings, listening),
@@ -55,9 +59,16 @@ def capture(layout: Layout, settings: Settings) -> None:
             server_header=False,
             log_config=None,
             timeout_graceful_shutdown=5,
+            callback_notify=_answering,
+            timeout_notify=TELL_EVERY,
         )
     )
     asyncio.run(server.serve(sockets=[listening]))
+
+
+async def _answering() -> None:
+    """The loop turns and the sockets are served: uvicorn calls this first once it does."""
+    systemd.notify("READY=1", "WATCHDOG=1")
 
 
 def _capture_app(layout: Layout, settings: Settings, listening: socket.socket) -> App:
@@ -154,8 +165,8 @@ def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, 
     seal = {
         "keys_folder": str(layout.keys),
         "timestamp_url": settings.timestamp.url,
-        "pkcs12": settings.signature.pkcs12,
-        "pkcs12_passphrase_file": settings.signature.passphrase_file,
+        "pkcs12": systemd.secret_file(settings.signature.pkcs12),
+        "pkcs12_passphrase_file": systemd.secret_file(settings.signature.passphrase_file),
         "firm": firm,
     }
     spool = layout.run / "pools"

@@ -27,17 +27,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from printerd import systemd
 from printerd.config import Settings
 from printerd.errors import ConfigurationError
 from printerd.storage import migrations
 from printerd.storage.database import Database
 
-ROLES = ("capture", "worker", "receipts")
+LISTENS: Mapping[str, tuple[str, ...]] = {"capture": ("ipp",), "worker": (), "receipts": ("public", "api")}
+"""The sockets of each role, by their name in our settings and as FileDescriptorName= of a socket unit."""
+ROLES = tuple(LISTENS)
 PR_SET_PDEATHSIG = 1
 FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
 """Seconds before a child that died is started again; the pause doubles while it keeps dying."""
 STEADY = 30.0
 """Seconds after which a child counts as well again."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks at the children."""
+HUNG = 120.0
+"""Seconds after which a child that answered once, and says nothing any more, is killed and started again."""
 GRACE = 10.0
 """Seconds that children get to end by themselves."""
 BACKLOG = 1024
@@ -68,6 +75,11 @@ class Layout:
     @property
     def bell(self) -> Path:
         return self.run / "worker.sock"
+
+    @property
+    def ears(self) -> Path:
+        """Where the supervisor hears that its children answer."""
+        return self.run / "notify.sock"
 
     @property
     def addresses(self) -> Path:
@@ -105,6 +117,8 @@ class Supervisor:
         self._roles = roles
         self._sockets: dict[str, socket.socket] = {}
         self._children: dict[str, _Child] = {}
+        self._patience, self._due = systemd.watchdog(), 0.0
+        self._ready = False
         self._stopping = False
 
     def run(self) -> int:
@@ -116,17 +130,32 @@ class Supervisor:
             self._bind()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
-            self._children = {role: _Child(role, *self._command(role)) for role in self._roles}
+            ears = systemd.Ears(self._layout.ears)
+            environment = systemd.for_children(self._layout.ears)
+            self._children = {role: _Child(role, *self._command(role), environment) for role in self._roles}
             self._tell()
             while not self._stopping:
                 for child in self._children.values():
                     child.keep()
-                time.sleep(0.1)
+                self._listen(ears)
+            systemd.notify("STOPPING=1")
             self._end()
         return 0
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
+
+    def _listen(self, ears: systemd.Ears) -> None:
+        """Ready is the service whose children all answered; as long as it looks after them, it is not hung."""
+        for process, words in ears.heard(LOOK_EVERY):
+            for child in self._children.values():
+                child.hear(process, words)
+        if not self._ready and all(child.answers for child in self._children.values()):
+            self._ready = True
+            systemd.notify("READY=1", f"STATUS=Running: {', '.join(self._children)}")
+        if self._patience and time.monotonic() >= self._due:
+            systemd.notify("WATCHDOG=1")
+            self._due = time.monotonic() + self._patience / 4
 
     def _end(self) -> None:
         for child in self._children.values():
@@ -134,8 +163,9 @@ class Supervisor:
         deadline = time.monotonic() + GRACE
         for child in self._children.values():
             child.end(deadline)
-        for told in (self._layout.addresses, self._layout.receipt_settings):
-            told.unlink(missing_ok=True)
+        for role, told in (("capture", self._layout.addresses), ("receipts", self._layout.receipt_settings)):
+            if role in self._roles:
+                told.unlink(missing_ok=True)
 
     # Sockets
 
@@ -145,7 +175,8 @@ class Supervisor:
             "public": self._settings.receipts.public,
             "api": self._settings.receipts.api,
         }
-        self._sockets = {name: bind(name, address) for name, address in wanted.items()}
+        names = [name for role in self._roles for name in LISTENS[role]]
+        self._sockets = {name: bind(name, wanted[name]) for name in names}
 
     def _fd(self, name: str) -> str:
         return f"fd://{self._sockets[name].fileno()}"
@@ -159,8 +190,10 @@ class Supervisor:
     def _tell(self) -> None:
         """The addresses as they are, for people and scripts: a port 0 has become a real one."""
         told = {name: self.address(name) for name in self._sockets} | {"public_url": self._public_url()}
-        write_private(self._layout.addresses, json.dumps(told | {"pid": os.getpid()}, indent=1).encode())
-        print(f"Printer  ipp://{told['ipp']}/ipp/print", f"Pages    {told['public_url']}", sep="\n", flush=True)
+        if "capture" in self._roles:
+            tell(self._layout, told)
+            print(f"Printer  ipp://{told['ipp']}/ipp/print", flush=True)
+        print(f"Pages    {told['public_url']}", flush=True)
 
     # Children
 
@@ -197,7 +230,7 @@ class Supervisor:
                 "host": smtp.host,
                 "port": smtp.port,
                 "user": smtp.user,
-                "password": _secret_of(smtp.password_file),
+                "password": _secret_of(systemd.secret_file(smtp.password_file)),
                 "tls": smtp.tls,
                 "from": smtp.sender,
                 "bcc": smtp.bcc,
@@ -212,10 +245,14 @@ class Supervisor:
 class _Child:
     """One child process: started again when it dies, after a pause that grows while it keeps dying."""
 
-    def __init__(self, role: str, command: list[str], fds: list[int]) -> None:
+    def __init__(self, role: str, command: list[str], fds: list[int], environment: Mapping[str, str]) -> None:
+        self.answers = False
         self._role = role
         self._command = command
         self._fds = fds
+        self._environment = environment
+        self._looked = time.monotonic()
+        self._silence = 0.0
         self._pause = FIRST_PAUSE
         self._due = 0.0
         self._process: subprocess.Popen[bytes] | None = None
@@ -232,16 +269,32 @@ class _Child:
         if code is None:
             if now - self._started > STEADY:
                 self._pause = FIRST_PAUSE
+            self._watch(now)
             return
         log.error("%s ended with status %s; starting it again in %.1f s", self._role, code, self._pause)
         self._process = None
         self._due = now + self._pause
         self._pause = min(LAST_PAUSE, self._pause * 2)
 
+    def hear(self, process: int, words: frozenset[str]) -> None:
+        """Words of one of the children: ``READY=1`` when it answers, anything from then on while it is well."""
+        if self._process is not None and process == self._process.pid:
+            self.answers = self.answers or "READY=1" in words
+            self._silence = 0.0
+
+    def _watch(self, now: float) -> None:
+        """Silence is counted look by look: a machine that stood still for an hour has hung nobody."""
+        self._silence += min(now - self._looked, 1.0)
+        self._looked = now
+        if self.answers and self._silence > HUNG and self._process is not None:
+            log.error("%s has said nothing for %.0f s and is killed", self._role, self._silence)
+            self._process.kill()
+
     def _start(self, now: float) -> None:
-        self._started = now
+        self._started = self._looked = now
+        self.answers, self._silence = False, 0.0
         self._process = subprocess.Popen(  # noqa: S603 - our own programs
-            self._command, pass_fds=self._fds, preexec_fn=partial(_die_with, os.getpid())
+            self._command, pass_fds=self._fds, env=self._environment, preexec_fn=partial(_die_with, os.getpid())
         )
 
     def terminate(self) -> None:
@@ -296,7 +349,11 @@ def _agree_on_secret(path: Path) -> None:
 
 
 def bind(name: str, address: str) -> socket.socket:
-    """A listening socket for HOST:PORT or ``unix:///path``, or the one that is open as ``fd://N``."""
+    """A listening socket: the one of this name that systemd passed, else the one that is open as ``fd://N``, else
+    a new one for HOST:PORT or ``unix:///path``.
+    """
+    if (passed := systemd.sockets().get(name)) is not None:
+        return socket.socket(fileno=passed)
     if address.startswith("fd://"):
         return socket.socket(fileno=int(address.removeprefix("fd://")))
     try:
@@ -342,6 +399,11 @@ def shown(listening: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def tell(layout: Layout, addresses: Mapping[str, str]) -> None:
+    """Write down where an instance listens, for the command line and for scripts."""
+    write_private(layout.addresses, json.dumps({**addresses, "pid": os.getpid()}, indent=1).encode())
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner can read, whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -357,7 +419,7 @@ def _secret_of(path: str) -> str:
     if not path:
         return ""
     try:
-        if Path(path).stat().st_mode & 0o077:
+        if Path(path).stat().st_mode & 0o077 and not systemd.keeps(Path(path)):
             raise ConfigurationError(f"Others may read {path}.", where="a secret's file", remedy=f"chmod 0600 {path}")
         return Path(path).read_text().splitlines()[0]
     except (OSError, IndexError) as error:

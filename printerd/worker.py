@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
+from printerd import systemd
 from printerd.errors import Failure, IntegrityError, TransientError
 from printerd.model import BatchId
 from printerd.storage import claims
@@ -74,10 +75,12 @@ class Worker:
     def run(self) -> None:
         """Start the engine, take up what an earlier worker left, and dispatch until :meth:`stop`."""
         self._launch()
+        systemd.notify("READY=1")
         for chore in self._chores:
             threading.Thread(target=self._for_ever, args=(chore,), daemon=True).start()
         while not self._stopping.is_set():
             self._turn()
+            systemd.notify("WATCHDOG=1")
 
     def stop(self) -> None:
         """Claim nothing more. What runs may be killed: it is started again with the next worker."""

@@ -31,6 +31,8 @@ from .handover import DrainedProtocol
 EX_TEMPFAIL = 75
 GRACE = 10
 """Seconds for what runs when SIGTERM comes."""
+TELL_EVERY = 5
+"""Seconds between two words that the loop turns."""
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 _log = structlog.get_logger("main")
@@ -135,6 +137,15 @@ def _bind_path(path: Path) -> socket.socket:
     return listener
 
 
+async def _answering() -> None:
+    """Tell whoever started us that we answer (sd_notify(3)): uvicorn calls this first when it does, then for ever."""
+    if place := os.environ.get("NOTIFY_SOCKET"):
+        address = f"\0{place[1:]}" if place.startswith("@") else place
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as telling:
+            telling.setblocking(False)
+            telling.sendto(b"READY=1\nWATCHDOG=1", address)
+
+
 def _server(app: ASGIApp) -> _Server:
     return _Server(
         uvicorn.Config(
@@ -148,6 +159,8 @@ def _server(app: ASGIApp) -> _Server:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=GRACE,
+            callback_notify=_answering,
+            timeout_notify=TELL_EVERY,
         )
     )
 

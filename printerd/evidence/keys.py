@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from printerd import systemd
 from printerd.errors import ConfigurationError
 from printerd.evidence.cms import KeyPair, PrivateKey, usable
 
@@ -172,7 +173,7 @@ def _secret(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
-            if mode & 0o077:
+            if mode & 0o077 and not systemd.keeps(path):
                 raise ConfigurationError(
                     f"The file can be opened by others (mode {mode:04o}).",
                     where=str(path),
