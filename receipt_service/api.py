@@ -131,6 +131,12 @@ def _add_deliveries(app: FastAPI, stores: Stores) -> None:
         """Take a delivery: 201 new, 200 repeated, 409 other content, 424 document missing."""
         return _created(response, await database.write(deliveries.accept, office, str(delivery_id), delivery, now()))
 
+    @app.get("/api/v1/deliveries/{delivery_id}")
+    async def get_delivery(delivery_id: UUID) -> Delivery:
+        """A delivery as it was ordered: for a printerd that was restored from a backup and has forgotten it."""
+        delivery, _ = await database.read(deliveries.find, str(delivery_id))
+        return delivery
+
     @app.post("/api/v1/deliveries/{delivery_id}/reminders")
     async def post_reminder(delivery_id: UUID, reminder: Reminder, response: Response) -> Done:
         """Write to the contacts again, each with a new link: 201 new, 200 repeated."""

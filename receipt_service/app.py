@@ -74,7 +74,8 @@ def read_or_make_key(file: Path) -> bytes:
 def build(settings: Settings, *, restored: bool = False) -> World:
     """Build the world and put the outbox in order; nothing is sent or served yet.
 
-    ``restored`` says that the database comes from a backup: what waits in it may have gone since.
+    ``restored``, or a file ``DATABASE.restored``, says that the database comes from a backup: what waits in it may
+    have gone since. The file is taken away once that is written down.
     """
     key = read_or_make_key(settings.outbox_key)
     documents.discard_partial(settings.documents)
@@ -82,7 +83,9 @@ def build(settings: Settings, *, restored: bool = False) -> World:
     office = Office(
         render.environment(), settings.smtp.sender, settings.public_url, settings.smtp.bcc, derive(key, "outbox")
     )
-    database.prepare(outbox.put_in_order, restored)
+    told = settings.database.with_name(f"{settings.database.name}.restored")
+    database.prepare(outbox.put_in_order, settings.server_name, restored or told.exists())
+    told.unlink(missing_ok=True)
     stopping, days = asyncio.Event(), settings.document_days_after_handover
     counter = pages.Counter(database, settings.documents, office, derive(key, "nonce"), settings.staff_networks)
     stores = api.Stores(database, settings.documents, days, office, stopping)

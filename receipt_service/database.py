@@ -84,14 +84,19 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def make_tables(connection: sqlite3.Connection, server_name: str) -> str:
-    """Make the tables if missing; give the ``edge_id`` that names this database for ever."""
+    """Make the tables if missing; give the ``edge_id`` that names this database."""
     connection.executescript(SCHEMA)
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('edge_id', ?)", (f"{server_name}-{secrets.token_hex(6)}",))
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('edge_id', ?)", (new_edge_id(server_name),))
     return edge_id(connection)
 
 
+def new_edge_id(server_name: str) -> str:
+    """A name that no other database bears: the server's, and twelve random digits."""
+    return f"{server_name}-{secrets.token_hex(6)}"
+
+
 def edge_id(connection: sqlite3.Connection) -> str:
-    """The name of this database: server name and twelve random digits, fixed when the file was made."""
+    """The name of this database and of its chain of events: fixed when the file was made, or restored."""
     value: str = connection.execute("SELECT value FROM meta WHERE key = 'edge_id'").fetchone()[0]
     return value
 
@@ -122,7 +127,9 @@ class Database:
 
     def prepare(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a transaction before anything else runs: it waits in the calling thread."""
-        return self._transaction(work, *args, **kwargs)
+        result = self._transaction(work, *args, **kwargs)
+        self.edge_id = edge_id(self._write)
+        return result
 
     def _transaction(self, work: Work[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._write.execute("BEGIN IMMEDIATE")

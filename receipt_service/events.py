@@ -3,6 +3,11 @@
 Names are after ETSI EN 319 522; ``Question`` and ``MailUncertain`` are ours. The
 digest of an event is the SHA-256 of its canonical JSON without the key
 ``digest``, so anybody can recompute the chain from what the contract hands out.
+
+A restored database begins a new chain under a new name, for the old one may have
+gone on after the backup: two events must never share a name and a number. What
+was told before keeps its bytes, stands at numbers below zero, and is not handed
+out again.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from .database import edge_id, stamp
+from .database import edge_id, new_edge_id, stamp
 
 Name = Literal[
     "ConsignmentNotification",
@@ -57,7 +62,7 @@ def append(
     data: Mapping[str, str],
 ) -> dict[str, Any]:
     """Add one event to the chain. Call it inside a write transaction: the single writer keeps the order."""
-    last = connection.execute("SELECT seq, digest FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+    last = connection.execute("SELECT seq, digest FROM events WHERE seq > 0 ORDER BY seq DESC LIMIT 1").fetchone()
     event: dict[str, Any] = {
         "edge": edge_id(connection),
         "seq": last["seq"] + 1 if last else 1,
@@ -76,6 +81,20 @@ def append(
         (event["seq"], name, delivery, contact, event["time"], body, event["digest"]),
     )
     return event
+
+
+def begin_chain(connection: sqlite3.Connection, server_name: str) -> str:
+    """Begin a new chain under a new name, after a backup was restored; gives the name.
+
+    Numbers of earlier events move by more than they span: none meets another on its way.
+    """
+    guard = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'events_are_not_changed'").fetchone()[0]
+    connection.execute("DROP TRIGGER events_are_not_changed")
+    connection.execute("UPDATE events SET seq = seq - (SELECT max(seq) - min(min(seq), 0) + 1 FROM events)")
+    connection.execute(guard)
+    name = new_edge_id(server_name)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'edge_id'", (name,))
+    return name
 
 
 def after(connection: sqlite3.Connection, seq: int, head: str) -> list[dict[str, Any]]:

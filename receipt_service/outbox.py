@@ -249,10 +249,11 @@ def link_was_used(connection: sqlite3.Connection, row: str) -> None:
     )
 
 
-def put_in_order(connection: sqlite3.Connection, restored: bool) -> None:
-    """Put the outbox in order before the first letter."""
+def put_in_order(connection: sqlite3.Connection, server_name: str, restored: bool) -> None:
+    """Put the outbox in order before the first letter; after a restore, under a new name."""
     if restored:
-        _log.warning("backup restored", doubtful=doubt_everything(connection, now()))
+        name = events.begin_chain(connection, server_name)
+        _log.warning("backup restored", doubtful=doubt_everything(connection, now()), edge=name)
     doubtful, waiting = recover(connection, now())
     if doubtful or waiting:
         _log.warning("letters were on their way", doubtful=doubtful, waiting=waiting)

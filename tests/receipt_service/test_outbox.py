@@ -71,10 +71,27 @@ def test_after_a_crash_the_phase_decides(
 def test_a_restored_backup_sends_nothing(connection: sqlite3.Connection, office: Office) -> None:
     """What waits in a backup may have gone since: all of it is in doubt, nothing is claimed."""
     outbox.claim(connection, office, NOW)
-    outbox.put_in_order(connection, restored=True)
+    outbox.put_in_order(connection, "edge-1", restored=True)
     assert states(connection) == ["UNCERTAIN", "UNCERTAIN"]
     assert outbox.claim(connection, office, NOW) is None
     assert len(events.after(connection, 0, events.FIRST)) == 2
+
+
+def test_each_restore_begins_a_chain_of_its_own(connection: sqlite3.Connection, office: Office) -> None:
+    """No two events share the name of a server and a number; what was told before keeps its bytes and its order."""
+    names, bodies = {database.edge_id(connection)}, []
+    for _ in range(3):
+        for name in ("NotificationAccessTracking", "Question"):
+            bodies.append(events.append(connection, name, "d", "c", NOW, {})["digest"])  # type: ignore[arg-type]
+        names.add(events.begin_chain(connection, "edge-1"))
+        assert events.after(connection, 0, events.FIRST) == []
+    first = events.append(connection, "Question", "d", "c", NOW, {})
+    assert (first["seq"], first["previous"], first["edge"]) == (1, events.FIRST, database.edge_id(connection))
+    assert len(names) == 4
+    kept = [row["digest"] for row in connection.execute("SELECT digest FROM events ORDER BY seq")]
+    assert kept == [*bodies, first["digest"]]
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute("UPDATE events SET body = ''")
 
 
 def test_the_same_bytes_leave_at_every_attempt(connection: sqlite3.Connection, office: Office) -> None:

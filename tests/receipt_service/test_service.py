@@ -139,6 +139,26 @@ def test_a_restored_backup_is_told_at_the_start(run: Run, start: Callable[..., E
         assert names(http) == ["MailUncertain"] and http.get("/status").json()["mail_backlog"] == 0
 
 
+def test_a_file_beside_the_database_tells_it_too(run: Run, start: Callable[..., Edge], tmp_path: Path) -> None:
+    """``receipts.db.restored`` counts once: what is ordered after the first start leaves as usual after the next."""
+    patient = {"first": 60, "most": 60, "give_up_after": 600}
+    edge = start(1, retry=patient)
+    edge.deliver().raise_for_status()
+    before = edge.api.get("/status").json()["edge_id"]
+    edge.stop()
+    edge.join()
+    mark = tmp_path / "receipts.db.restored"
+    mark.touch()
+    again = start(1, retry=patient)
+    assert [event["name"] for event in again.events()] == ["MailUncertain"] and not mark.exists()
+    assert again.api.get("/status").json()["edge_id"] != before
+    again.stop()
+    again.join()
+    run(write_settings(tmp_path, 1, retry=patient))
+    with client(tmp_path) as http:
+        assert names(http) == ["MailUncertain"]
+
+
 def test_it_does_not_outlive_its_supervisor(tmp_path: Path) -> None:
     """When the supervisor is killed, the service ends too, and the next one finds the database free."""
     file = write_settings(tmp_path, 1, die_with_parent=True)
