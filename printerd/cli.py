@@ -162,10 +162,10 @@ def serve(
     only: Annotated[str, typer.Option("--only", help="Run one role: capture, worker or receipts.")] = "",
 ) -> None:
     """Run the whole service until Ctrl-C or SIGTERM."""
-    from printerd import roles, supervisor
+    from printerd import logs, roles, supervisor
 
     layout, settings = _configured(state, assign)
-    roles.log_to_stderr()
+    logs.to_stderr()
     alone: Mapping[str, Callable[[Layout, Settings], None]] = {"capture": roles.capture, "worker": roles.worker}
     if only and only not in supervisor.ROLES:
         raise RequestError(f"There is no role {only!r}.", remedy=f"Choose one of: {', '.join(supervisor.ROLES)}")

@@ -25,7 +25,6 @@ from printerd.storage import instance
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 from printerd.supervisor import Layout, bind, shown, tell
-from printerd.terminal import Lines
 
 PRINTER_NAME = "Invoice Printer"
 CHECKPOINT_EVERY = 60.0
@@ -204,12 +203,3 @@ def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, 
 
 def _edge_address(address: str) -> str:
     return address if address.startswith("unix://") else f"http://{address}"
-
-
-def log_to_stderr() -> None:
-    """Records on standard error, which the journal takes up."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(Lines("%(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("alembic", "dbos", "httpx", "pikepdf", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -6,7 +6,6 @@ cursor, turn the reading order or begin a line of its own is written as JSON wou
 
 from __future__ import annotations
 
-import logging
 import re
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -16,10 +15,3 @@ _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u
 def plain(text: str) -> str:
     r"""Text without commands to a terminal: ESC is shown as ``\u001b``. What was JSON means the same as before."""
     return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-class Lines(logging.Formatter):
-    """One record begins one line. Lines that follow are indented, so that none of them passes for a record."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return plain(super().format(record)).replace("\n", "\n    ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from printerd import cli
 from printerd.model import Blob, Digest, Ticket
 from printerd.storage import jobs, migrations
 from printerd.storage.database import Database
-from printerd.terminal import Lines
 
 ISSUER = '[issuers.mill]\nname = "Au bon moulin"\nemail = "accounts@mill.example"\n'
 CUSTOMERS = (
@@ -162,14 +160,6 @@ def test_what_a_sender_wrote_commands_no_terminal(state: Path) -> None:
         assert not [c for c in told if not c.isprintable() and c != "\n"]
         assert "\\u001b[2J\\u009b1mFA-1\\u202efdp.exe" in told
     assert json.loads(here(state, "jobs", "--json"))[0]["title"] == HOSTILE
-
-
-def test_one_record_of_the_log_begins_one_line() -> None:
-    """A name in a message, or in a trace of a failure, cannot pose as a record of its own."""
-    record = logging.LogRecord("printerd", logging.INFO, "", 0, "job of %s", (HOSTILE,), None)
-    first, second = Lines("%(levelname)s %(message)s").format(record).split("\n")
-    assert first.startswith("INFO job of \\u001b]0;owned") and first.endswith("\\u000d")
-    assert second == "    ERROR printerd forged"
 
 
 def test_a_login_link_needs_a_running_service(state: Path) -> None:
