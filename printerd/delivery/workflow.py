@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from printerd.delivery import collect, contract, paper, routes
 from printerd.delivery.collect import Ordered
 from printerd.delivery.edge import EdgeClient
-from printerd.errors import ConfigurationError, Failure, IntegrityError, TransientError
+from printerd.errors import ConfigurationError, DocumentError, Failure, IntegrityError, TransientError
 from printerd.evidence import ledger, receipt, records
 from printerd.model import (
     BatchId,
@@ -82,11 +82,15 @@ class Delivering:
     # Going out
 
     def archived(self, connection: sa.Connection, invoice: sa.Row[Any], now: datetime) -> None:
-        """The delivery of a freshly archived invoice, in the transaction that archives it: facts are fixed here."""
+        """The delivery of a freshly archived invoice, in the transaction that archives it: facts are fixed here.
+
+        Raises :class:`DocumentError` when what the check found does not hold any more.
+        """
         customer = customers.find(connection, invoice.customer_code)
         if customer is None:
-            raise ConfigurationError(
+            raise DocumentError(
                 f"Customer {invoice.customer_code} left the list while invoice {invoice.number} was being sealed.",
+                code="unknown-customer",
                 remedy="Import the customer again: invoice-printer customers import FILE.csv",
             )
         decision = routes.decide(customer)

@@ -23,7 +23,7 @@ from printerd import reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
 from printerd.evidence import ledger, records
 from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
-from printerd.pipeline import check, issuing
+from printerd.pipeline import answers, check, issuing
 from printerd.pipeline.pools import Pool, PoolBroken
 from printerd.pipeline.readers import Readers
 from printerd.storage import customers, database, messages
@@ -105,12 +105,13 @@ class Pipeline:
         """The pieces of one document; the reader has nothing but the document."""
         source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
         with self.readers.pool().call("read", asked, [source], self.reader_seconds) as answer:
-            whole, name = Digest(job.original), answer.values["converted"]
-            if name and not all(found["pdf"] for found in answer.values["invoices"]):  # else no row would speak of it
+            reading = answers.checked(answer.values)
+            whole, name = Digest(job.original), reading["converted"]
+            if name and not all(found["pdf"] for found in reading["invoices"]):  # else no row would speak of it
                 whole = self.blobs.put(answer.file(name).read_bytes(), PDF).digest
             return [
                 self._piece(position, found, self._pdf(answer.file(found["pdf"]) if found["pdf"] else None, whole))
-                for position, found in enumerate(answer.values["invoices"])
+                for position, found in enumerate(reading["invoices"])
             ]
 
     def _pdf(self, file: Any, whole: Digest) -> Digest:
@@ -251,7 +252,9 @@ class Pipeline:
                 failure = outcome
                 if not isinstance(outcome, Exception):
                     failure = database.attempt(connection, partial(self._archive, connection, stage, row, *outcome))
-                if isinstance(failure, Exception):
+                if isinstance(failure, DocumentError) and failure is not outcome:  # its check does not hold any more
+                    done(connection, stage, row, InvoiceState.CHECKING, updated_at=self.now())
+                elif isinstance(failure, Exception):
                     self._unsealed(connection, stage, row, failure)
             messages.refresh(connection, {row.job for row in rows}, self.language)
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from printerd.errors import ConfigurationError
+from printerd.errors import DocumentError
 from printerd.evidence import acts, ledger
 from printerd.model import InvoiceState, Issuer, JobState, Party
 from printerd.pipeline.workflow import Pipeline
@@ -77,7 +77,8 @@ class Children:
         found = self.found[file.name]
         if isinstance(found, Exception):
             raise found
-        return Answer({"converted": None, "invoices": found}, self.folder)
+        pages = max(one["last"] for one in found)
+        return Answer({"pages": pages, "converted": None, "removed": [], "invoices": found}, self.folder)
 
     def _seal(self, file: Path) -> Answer:
         self.meanwhile()
@@ -166,7 +167,7 @@ def _customer(connection: sa.Connection, code: str) -> None:
 def _deliver(connection: sa.Connection, row: sa.Row[Any], now: datetime) -> None:
     """As the delivery room does: a customer that has gone is nobody's guess."""
     if connection.scalar(sa.select(customers.c.code).where(customers.c.code == row.customer_code)) is None:
-        raise ConfigurationError("The customer left the list.")
+        raise DocumentError("The customer left the list.", code="unknown-customer")
     archive_rows.delivery(connection, row.id, mode=instance.mode(connection), state="due", sent_at=None)
 
 
@@ -244,6 +245,14 @@ def _read_again(house: House, job: str) -> None:
 # One row harms no other
 
 
+@pytest.mark.parametrize("wrong", [{"text": "\ud800"}, {"first": None}, {"fields": {"number": "FA-1"}}], ids=str)
+def test_a_reader_that_lies_costs_its_own_document(house: House, wrong: dict[str, Any]) -> None:
+    """A reader that was taken over answers what no row can hold: its sisters in the batch go their way."""
+    hostile, honest = house.print(1, invoice("FA-1") | wrong), house.print(2, invoice("FA-2"))
+    house.turn("process")
+    assert (house.states(hostile), house.states(honest)) == ([], ["ready"])
+
+
 def test_a_customer_who_left_holds_his_invoice_alone(house: House) -> None:
     """One of two customers leaves the list while both invoices are sealed: the other one's is archived."""
     with house.database.write() as connection:
@@ -254,8 +263,11 @@ def test_a_customer_who_left_holds_his_invoice_alone(house: House) -> None:
         connection.execute(customers.delete().where(customers.c.code == "C0107"))
     house.turn("seal")
     rows = house.rows(job)
-    assert [row.state for row in rows] == ["archived", "ready"]
-    assert (rows[1].sealed, rows[1].trouble) == (None, "The customer left the list.")
+    assert [row.state for row in rows] == ["archived", "checking"]
+    assert rows[1].sealed is None
+    house.turn("check")
+    (waiting,) = [row for row in house.rows(job) if row.state == "waiting"]
+    assert [reason["code"] for reason in waiting.reasons] == ["unknown-customer"]
     with house.database.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(deliveries)) == 1
 
