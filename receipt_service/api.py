@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,10 +31,16 @@ Sha256Path = Annotated[Sha256, InPath()]
 
 
 class Status(BaseModel):
-    """How the service is."""
+    """How the service is.
+
+    ``mail_trouble`` is what the relay says while it takes no mail, or not some of it for long; empty when all is well.
+    ``last_event`` is the number of the newest event of the chain.
+    """
 
     edge_id: str
     mail_backlog: int
+    mail_trouble: str
+    last_event: int
     version: str
 
 
@@ -72,6 +79,7 @@ class Stores:
     days_after_handover: float
     office: Office
     stopping: asyncio.Event
+    mail_trouble: Callable[[], str]
 
 
 class BearerOnly:
@@ -175,9 +183,16 @@ def _add_events(app: FastAPI, stores: Stores) -> None:
 
     @app.get("/api/v1/status")
     async def get_status() -> Status:
-        """Who this is and how many letters wait."""
+        """Who this is, how many letters wait and why, and how far the chain has come."""
         waiting = await database.read(outbox.backlog)
-        return Status(edge_id=database.edge_id, mail_backlog=waiting, version=__version__)
+        trouble = stores.mail_trouble() or await database.read(outbox.trouble)
+        return Status(
+            edge_id=database.edge_id,
+            mail_backlog=waiting,
+            mail_trouble=trouble,
+            last_event=await database.read(events.last),
+            version=__version__,
+        )
 
     @app.get("/api/v1/events")
     async def get_events(

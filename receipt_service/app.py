@@ -88,12 +88,13 @@ def build(settings: Settings, *, restored: bool = False) -> World:
     told.unlink(missing_ok=True)
     stopping, days = asyncio.Event(), settings.document_days_after_handover
     counter = pages.Counter(database, settings.documents, office, derive(key, "nonce"), settings.staff_networks)
-    stores = api.Stores(database, settings.documents, days, office, stopping)
+    mailing = mailer.Mailer(database, office, _account(settings), _patience(settings))
+    stores = api.Stores(database, settings.documents, days, office, stopping, mailing.trouble)
     return World(
         database,
         settings.documents,
         days,
-        mailer.Mailer(database, office, _account(settings), _patience(settings)),
+        mailing,
         pages.create(counter, settings.public_url, settings.trusted_proxies),
         api.BearerOnly(api.create(stores), settings.secret.get_secret_value()),
         stopping,

@@ -97,6 +97,12 @@ def begin_chain(connection: sqlite3.Connection, server_name: str) -> str:
     return name
 
 
+def last(connection: sqlite3.Connection) -> int:
+    """The number of the newest event of this chain; 0 when there is none."""
+    number: int = connection.execute("SELECT max(0, coalesce(max(seq), 0)) FROM events").fetchone()[0]
+    return number
+
+
 def after(connection: sqlite3.Connection, seq: int, head: str) -> list[dict[str, Any]]:
     """At most 500 events that follow event ``seq``, whose digest the caller believes to be ``head``.
 

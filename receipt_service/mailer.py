@@ -23,7 +23,20 @@ from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 
 from .database import Database, now, wait_for_bell
 from .letters import Office
-from .outbox import Accepted, Deferred, Doubtful, Outcome, Patience, Phase, Refused, Sending, claim, enter, settle
+from .outbox import (
+    Accepted,
+    Deferred,
+    Doubtful,
+    Outcome,
+    Patience,
+    Phase,
+    Refused,
+    Sending,
+    claim,
+    enter,
+    nameless,
+    settle,
+)
 
 IDLE = 5.0
 """A connection without work is closed after so many seconds."""
@@ -134,6 +147,7 @@ class Mailer:
         self._begun: deque[float] = deque(maxlen=account.per_minute)
         self._closed_until = 0.0
         self._troubles = 0
+        self._trouble = ""
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -146,6 +160,10 @@ class Mailer:
         """Begin no more letters."""
         self._stopping.set()
         self._database.ring()
+
+    def trouble(self) -> str:
+        """What the relay said when it stopped the whole account, until it takes or refuses a letter again."""
+        return self._trouble
 
     async def _work(self) -> None:
         connection = Connection(self._account)
@@ -187,10 +205,11 @@ class Mailer:
     def _breaker(self, outcome: Outcome) -> None:
         if isinstance(outcome, Deferred) and outcome.account:
             self._troubles += 1
+            self._trouble = nameless(outcome.reply)
             self._closed_until = monotonic() + min(LONGEST_BREAK, self._patience.pause(self._troubles))
             _log.error("account stopped", host=self._account.host, reply=outcome.reply)
         elif isinstance(outcome, Accepted | Refused):
-            self._troubles = 0
+            self._troubles, self._trouble = 0, ""
 
     async def _attempt(self, connection: Connection, sending: Sending) -> Outcome:
         phase: Phase = "connect"

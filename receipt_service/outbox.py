@@ -25,7 +25,11 @@ from .letters import Office
 
 Phase = Literal["connect", "mail", "rcpt", "data"]
 
+WEARY = 4
+"""Attempts after which a letter that waits is trouble: a relay that asks for patience takes it before."""
+
 _log = structlog.get_logger("outbox")
+_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
 _random = SystemRandom()
 _QUEUE_IDS = (
     re.compile(r"queued as ([A-Za-z0-9._-]+)", re.I),  # Postfix, OpenSMTPD
@@ -238,6 +242,19 @@ def backlog(connection: sqlite3.Connection) -> int:
     """How many letters wait or are on their way."""
     count: int = connection.execute("SELECT count(*) FROM outbox WHERE state IN ('PENDING', 'SENDING')").fetchone()[0]
     return count
+
+
+def trouble(connection: sqlite3.Connection) -> str:
+    """What the relay said last of a letter that was tried :data:`WEARY` times in vain; empty when there is none."""
+    row = connection.execute(
+        "SELECT reply FROM outbox WHERE state = 'PENDING' AND attempt >= ? ORDER BY next_at DESC LIMIT 1", (WEARY,)
+    ).fetchone()
+    return nameless(row["reply"]) if row else ""
+
+
+def nameless(reply: str) -> str:
+    """A reply without the addresses in it: who asks how the service is need not know whom it writes to."""
+    return _ADDRESS.sub("…", reply)
 
 
 def link_was_used(connection: sqlite3.Connection, row: str) -> None:

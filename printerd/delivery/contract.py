@@ -288,18 +288,26 @@ def _broken_chain(after: int, head: str) -> IntegrityError:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Who answers, and how many of its messages still wait for the mail server."""
+    """Who answers, how many of its messages still wait for the mail server, and how far its chain has come.
+
+    ``mail_trouble`` is what the mail server says while it takes no mail, or not some of it for long; else empty.
+    """
 
     edge_id: str
     mail_backlog: int
+    mail_trouble: str
+    last_event: int
     version: str
 
 
 def parse_status(raw: object) -> Status:
     """The answer of ``GET /status``; raises :class:`ContractError` for anything else."""
-    answer = _object(raw, frozenset({"edge_id", "mail_backlog", "version"}), "the status")
+    keys = frozenset({"edge_id", "mail_backlog", "mail_trouble", "last_event", "version"})
+    answer = _object(raw, keys, "the status")
     _text(answer["edge_id"], _EVENT_SHAPES["edge"], "edge_id")
     _text(answer["version"], _LINE, "version")
-    if type(answer["mail_backlog"]) is not int:
-        raise malformed(f"mail_backlog is {answer['mail_backlog']!r}")
-    return Status(answer["edge_id"], answer["mail_backlog"], answer["version"])
+    _text(answer["mail_trouble"], _LINE, "mail_trouble")
+    for key in ("mail_backlog", "last_event"):
+        if type(answer[key]) is not int:
+            raise malformed(f"{key} is {answer[key]!r}")
+    return Status(**answer)

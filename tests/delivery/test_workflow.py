@@ -32,7 +32,7 @@ class Edge:
     meanwhile: Callable[[], object] = lambda: None
 
     def status(self) -> Status:
-        return Status("edge-1", 0, "1")
+        return Status("edge-1", 0, "", 0, "1")
 
     def events(self, after: int, _head: Digest, _wait: int) -> tuple[Event, ...]:
         found = tuple(self.chain[after : after + 500])

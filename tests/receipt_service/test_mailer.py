@@ -131,6 +131,28 @@ def test_450_about_one_mailbox_stops_no_other(start: Start, scripted: ScriptedRe
     assert len(edge.wait_for("ConsignmentNotification")) == 1
 
 
+def test_a_relay_that_takes_no_mail_is_told_until_it_does(start: Start, scripted: ScriptedRelay) -> None:
+    """The status says why mail waits, without an address; once the relay takes a letter it says nothing."""
+    scripted.replies["MAIL"] = ["451 4.3.0 <compta@aubonmoulin.example> not now"]
+    edge = start(scripted.port, retry={"first": 1, "most": 1, "give_up_after": 600})
+    edge.deliver()
+    told = until(lambda: edge.api.get("/status").json()["mail_trouble"])
+    assert "451 4.3.0" in told and "@" not in told
+    edge.wait_for("ConsignmentNotification")
+    assert (status := edge.api.get("/status").json())["mail_trouble"] == ""
+    assert (status["mail_backlog"], status["last_event"]) == (0, len(edge.events()))
+
+
+def test_a_letter_that_no_attempt_brings_away_is_told(start: Start, scripted: ScriptedRelay) -> None:
+    """A mailbox that is busy for long is trouble too, though the account is not stopped."""
+    scripted.replies["RCPT"] = ["450 4.2.1 <claire@client.fr> busy"] * 20
+    edge = start(scripted.port, retry={"first": 0.1, "most": 0.1, "give_up_after": 600})
+    edge.deliver(delivery(contacts=[contact("claire@client.fr", "k1")]))
+    told = until(lambda: edge.api.get("/status").json()["mail_trouble"])
+    assert told == "450 4.2.1 <…> busy"
+    assert edge.rows("SELECT attempt FROM outbox")[0][0] >= 4
+
+
 def test_the_rate_of_the_account_is_kept(start: Start, scripted: ScriptedRelay) -> None:
     """At two a minute the third letter waits, whatever the number of connections."""
     edge = start(scripted.port, smtp={"per_minute": 2})
