@@ -1,0 +1,80 @@
+"""What a reader may answer, to the last key: its document may have taken it over.
+
+One rule: an answer that is not of this form is no answer. It fails before a row is written, so it costs its own
+document and no other of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from printerd.pipeline.layouts import FIELDS
+from printerd.pipeline.pools import PoolBroken
+
+MOST = 10_000
+"""Invoices of one document, and bank accounts of one invoice."""
+
+Text = Annotated[str, Field(max_length=200_000)]
+Line = Annotated[str, Field(max_length=2_000)]
+FileName = Annotated[str, Field(max_length=100)]
+Page = Annotated[int, Field(ge=1, le=MOST)]
+Points = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Box = Annotated[list[Points], Field(min_length=5, max_length=5)]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class _Found(_Form):
+    value: Line
+    box: Box | None
+
+
+class _Invoice(_Form):
+    first: Page
+    last: Page
+    template: Line
+    fields: dict[str, _Found]
+    ibans: Annotated[list[_Found], Field(max_length=MOST)]
+    text: Text
+    words: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+    pdf: FileName | None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.first > self.last or not self.fields.keys() <= FIELDS:
+            raise ValueError("its pages or its fields cannot be")
+        return self
+
+
+class _Reading(_Form):
+    """The values of the task ``read`` of :mod:`printerd.pipeline.reading`."""
+
+    pages: Page
+    converted: FileName | None
+    removed: list[Line]
+    invoices: Annotated[list[_Invoice], Field(min_length=1, max_length=MOST)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """Each page is one invoice's, in their order."""
+        ends = [0, *(invoice.last for invoice in self.invoices)]
+        if any(invoice.first <= before for invoice, before in zip(self.invoices, ends, strict=False)) or (
+            ends[-1] > self.pages
+        ):
+            raise ValueError("its invoices have pages that cannot be")
+        return self
+
+
+def checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``values`` as they are; raises :class:`PoolBroken` when a reader gave others than it may."""
+    try:
+        _Reading.model_validate(values)
+    except ValidationError as error:
+        places = sorted({".".join(map(str, one["loc"][::2])) for one in error.errors()[:5]})
+        raise PoolBroken(f"A reader's answer has not the form that was agreed ({', '.join(places)}).") from error
+    return values
