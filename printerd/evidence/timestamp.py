@@ -12,7 +12,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -26,7 +26,11 @@ Authority = Callable[[bytes], bytes]
 """TimeStampReq in, TimeStampResp out, both DER. ``TransientError`` when no answer is to be had."""
 
 LOCAL = "local:"
+TROUBLE = "The timestamp authority"
+"""How every failure of an authority begins, so that a row's ``trouble`` tells it."""
 TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+CLOCKS = timedelta(minutes=5)
+"""How far an authority's clock and ours may be apart: with more, one of them is wrong, and the stamp worth nothing."""
 ANSWER_LIMIT = 1 << 18
 """Bytes: a token with a whole chain of certificates is a tenth of it."""
 
@@ -55,12 +59,20 @@ class Stamper:
             token = signatures.token(content, data)
             if token.nonce != request["nonce"].native:
                 raise IntegrityError("The answer belongs to another request.")
+            _require_now(token.timestamp.time)
         except IntegrityError as error:
             raise TransientError(
-                f"The timestamp authority's answer is not valid. {error.what}",
+                f"{TROUBLE}'s answer is not valid. {error.what}",
                 remedy="It is asked again; if it goes on, set timestamp.url to another authority.",
             ) from error
         return Stamp(answer, content, token)
+
+
+def _require_now(time: datetime) -> None:
+    """Who sits on the way to an authority may answer in its place: never with a time that nobody would believe."""
+    apart = abs(time - datetime.now(UTC))
+    if apart > CLOCKS:
+        raise IntegrityError(f"Its clock and ours are {apart.total_seconds() / 60:.0f} minutes apart.")
 
 
 def connect(url: str, folder: Path, firm: str) -> Stamper:
@@ -124,7 +136,7 @@ class HttpAuthority:
 
     def _away(self, what: str) -> TransientError:
         return TransientError(
-            f"The timestamp authority {what}.",
+            f"{TROUBLE} {what}.",
             where=str(self._address),
             remedy="It is asked again; check timestamp.url and the way to it.",
         )
@@ -133,8 +145,9 @@ class HttpAuthority:
 class LocalAuthority:
     """RFC 3161 in this process. Its clock is this machine's: it proves order, not time."""
 
-    def __init__(self, pair: KeyPair) -> None:
+    def __init__(self, pair: KeyPair, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._pair = pair
+        self._clock = clock
 
     def __call__(self, request: bytes) -> bytes:
         try:
@@ -153,7 +166,7 @@ class LocalAuthority:
             "message_imprint": asked["message_imprint"],
             # 159 random bits: two are never alike, whoever else signs with this key (RFC 3161 allows 160).
             "serial_number": secrets.randbits(158) | 1 << 158,
-            "gen_time": datetime.now(UTC),
+            "gen_time": self._clock(),
         }
         if asked["nonce"].native is not None:
             info["nonce"] = asked["nonce"].native

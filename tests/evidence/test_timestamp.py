@@ -209,6 +209,19 @@ def test_an_authority_that_is_out_of_order_is_asked_again_later(
         timestamp.connect(url, tmp_path, FIRM).stamp(DATA)
 
 
+@pytest.mark.parametrize("minutes", [-60 * 24 * 365, -6, 6, 60 * 24 * 365])
+def test_a_time_that_is_not_now_is_no_timestamp(key_folder: Path, tmp_path: Path, minutes: int) -> None:
+    """Somebody on the way answers in the authority's place, with another certificate and a time of his choice."""
+    apart = timedelta(minutes=minutes)
+    forged = timestamp.LocalAuthority(keys.authority(key_folder, FIRM), lambda: datetime.now(UTC) + apart)
+    with (
+        serving(lambda body: granted(forged(body))) as url,
+        pytest.raises(TransientError, match="minutes apart") as caught,
+    ):
+        timestamp.connect(url, tmp_path, FIRM).stamp(DATA)
+    assert "clock" in caught.value.what
+
+
 def test_an_authority_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
     """A refused connection is a matter of time."""
     with serving(granted) as url:
