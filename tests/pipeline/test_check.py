@@ -105,6 +105,8 @@ def test_what_may_differ(changes: dict[str, str]) -> None:
         *[({name: "?"}, ("bad-field", {"field": name, "value": "?"})) for name in
           ("kind", "issued_on", "due_on", "net", "vat", "total", "currency")],
         ({"number": "FA\n1"}, ("bad-field", {"field": "number", "value": "FA\n1"})),
+        *[({"number": number}, ("bad-field", {"field": "number", "value": number})) for number in
+          ("FA\x7f1", "FA\x9b31m", "FA-1\u202efdp.exe", "FA\u200b1", "FA\u20281", "FA\ue0001")],
         ({"number": "9" * 65}, ("bad-field", {"field": "number", "value": "9" * 65})),
         ({"issued_on": "24/11/2026"}, ("bad-field", {"field": "issued_on", "value": "24/11/2026"})),
         ({"issued_on": "20261124"}, ("bad-field", {"field": "issued_on", "value": "20261124"})),
