@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -76,14 +76,15 @@ def size(connection: sa.Connection) -> int:
 def head(connection: sa.Connection) -> tuple[int, Digest]:
     """The number of entries and the RFC 6962 root over all of them."""
     tree = merkle.Tree()
-    for leaf in _leaves(connection):
-        tree.append(bytes.fromhex(leaf))
+    extend(connection, tree)
     return tree.size, Digest(tree.root().hex())
 
 
-def _leaves(connection: sa.Connection) -> Iterator[str]:
-    rows = connection.execution_options(yield_per=1000).execute(sa.select(ledger.c.leaf).order_by(ledger.c.index))
-    yield from rows.scalars()
+def extend(connection: sa.Connection, tree: merkle.Tree) -> None:
+    """Add to a tree of the first entries those that came since: whoever keeps it reads each entry once."""
+    newer = sa.select(ledger.c.leaf).where(ledger.c.index >= tree.size).order_by(ledger.c.index)
+    for leaf in connection.scalars(newer.execution_options(yield_per=1000)):
+        tree.append(bytes.fromhex(leaf))
 
 
 def latest(connection: sa.Connection) -> Checkpoint | None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Any, BinaryIO, Self
 
+from printerd import metrics
 from printerd.errors import (
     ConfigurationError,
     DocumentError,
@@ -131,6 +132,7 @@ class Pool:
         folder: Path,
     ) -> None:
         name = start if isinstance(start, str) else f"{start.__module__}:{start.__qualname__}"
+        self._name = name.partition(":")[0].rpartition(".")[2]
         self._server = _Server(name)
         root = folder.absolute() / name.replace(":", ".")
         shutil.rmtree(root, ignore_errors=True)  # what a killed predecessor left
@@ -183,6 +185,7 @@ class Pool:
             if self._closed:
                 raise PoolBroken("The readers have been closed.")
             if not child.alive():
+                metrics.POOL_RESTARTS.labels(self._name).inc()
                 self._server.kill(child)
                 child = self._server.fork(self._begin, self._calls)
             yield child
@@ -219,8 +222,14 @@ class _Child:
             return False
 
     def _greet(self) -> None:
-        """Waits until the child is ready; raises the failure of its start."""
-        _values(wire.receive(self.channel, time.monotonic() + START_TIMEOUT), key="ready")
+        """Waits until the child is ready; raises the failure of its start. That it cannot start blames no document."""
+        try:
+            _values(wire.receive(self.channel, time.monotonic() + START_TIMEOUT), key="ready")
+        except (TimeoutError, wire.Closed, wire.Malformed, PoolBroken) as error:
+            raise TransientError(
+                f"A process for documents could not start: {error or type(error).__name__}.",
+                remedy="It is tried again; look whether memory or processes have run out.",
+            ) from error
         self._ready = True
 
     def ask(self, request: Mapping[str, Any], files: Sequence[int], deadline: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from printerd.evidence import ledger
+from printerd.evidence import ledger, merkle
 from printerd.storage.database import Database
 from printerd.storage.schema import ledger as rows
 from printerd.storage.schema import ledger_records
@@ -85,6 +85,17 @@ def test_the_head_is_the_root_over_all_leaves(database: Database) -> None:
     leaves = [bytes.fromhex(add(database, number=number).leaf) for number in range(2)]
     with database.read() as connection:
         assert ledger.head(connection) == (2, hashlib.sha256(b"\x01" + leaves[0] + leaves[1]).hexdigest())
+
+
+def test_a_kept_tree_reads_each_entry_once(database: Database) -> None:
+    """A tree that is kept and extended has the root over all entries, whatever part of them it had before."""
+    tree = merkle.Tree()
+    for number in range(7):
+        add(database, number=number)
+        if number % 3 == 0:
+            with database.read() as connection:
+                ledger.extend(connection, tree)
+                assert (tree.size, tree.root().hex()) == ledger.head(connection)
 
 
 def test_the_latest_checkpoint_is_the_largest(database: Database) -> None:

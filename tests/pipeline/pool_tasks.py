@@ -23,6 +23,10 @@ Files = Sequence[BinaryIO]
 def start(word: str = "") -> Handlers:
     if word == "refuse":
         raise ConfigurationError("A word is wrong.", remedy="Use another word.")
+    if word == "die":
+        os._exit(9)
+    if word == "fail":
+        raise MemoryError
     tasks = (echo, look, write, link, swap, hang, die, babble, refuse, mistake, eat_memory, eat_time, eat_disk, reach,
              neighbours, flee, spawn)  # fmt: skip
     return {task.__name__: task for task in tasks} | {"word": lambda _values, _files, _folder: {"word": word}}

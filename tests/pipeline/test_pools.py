@@ -253,6 +253,16 @@ def test_a_start_that_refuses_says_why(start: Start, tmp_path: Path) -> None:
                 pool.call("word", {})
 
 
+@pytest.mark.parametrize("word", ["die", "fail"])
+def test_a_child_that_cannot_start_blames_no_document(start: Start, tmp_path: Path, word: str) -> None:
+    """When memory has run out no reader starts: that passes, and no document is taken for one that breaks readers."""
+    with Pool(start, {"word": word}, size=1, limits=None, folder=tmp_path) as pool:
+        for _ in range(2):
+            with pytest.raises(TransientError, match="could not start") as caught:
+                pool.call("word", {})
+            assert not isinstance(caught.value, PoolBroken)
+
+
 def test_without_limits_a_child_keeps_files_and_network(start: Start, tmp_path: Path) -> None:
     """A sealer reads its key and asks its timestamp authority: only readers are confined."""
     with (
