@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from printerd import reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
-from printerd.evidence import ledger, records
+from printerd.evidence import ledger, merkle, records
 from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
 from printerd.pipeline import answers, check, issuing
 from printerd.pipeline.pools import Pool, PoolBroken
@@ -75,6 +75,7 @@ class Pipeline:
     reader_seconds: float = 60.0
     threads: int = 2
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    tree: merkle.Tree = field(default_factory=merkle.Tree)
 
     def stages(self) -> tuple[Stage, ...]:
         """The work of this room, in the order in which documents come through it."""
@@ -296,12 +297,10 @@ class Pipeline:
         """Sign and timestamp the ledger's head if it has grown: one token covers all that came before."""
         with self.database.read() as connection:
             latest = ledger.latest(connection)
-            size, root = (
-                ledger.head(connection) if ledger.size(connection) > (latest.size if latest else 0) else (0, "")
-            )
-        if not size:
-            return
-        now = self.now()
+            if ledger.size(connection) <= (latest.size if latest else 0):
+                return
+            ledger.extend(connection, self.tree)
+        now, size, root = self.now(), self.tree.size, self.tree.root().hex()
         statement = {"size": size, "root": root, "recorded_at": rfc3339(now)}
         with self.sealers.call("checkpoint", statement) as answer:
             signature, token = (base64.b64decode(answer.values[name]) for name in ("signature", "timestamp"))

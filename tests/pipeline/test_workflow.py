@@ -63,6 +63,7 @@ class Children:
     folder: Path
     found: dict[str, list[dict[str, Any]] | Exception] = field(default_factory=dict)
     meanwhile: Callable[[], object] = lambda: None
+    signed: list[tuple[int, str]] = field(default_factory=list)
 
     def pool(self) -> Children:
         return self
@@ -71,7 +72,11 @@ class Children:
     def call(
         self, task: str, values: Mapping[str, Any], files: Sequence[Path] = (), timeout: float = 0
     ) -> Iterator[Answer]:
-        yield {"read": self._read, "seal": self._seal}[task](files[0])
+        if task == "checkpoint":
+            self.signed.append((values["size"], values["root"]))
+            yield Answer({"signature": "AA==", "timestamp": "AA=="}, self.folder)
+        else:
+            yield {"read": self._read, "seal": self._seal}[task](files[0])
 
     def _read(self, file: Path) -> Answer:
         found = self.found[file.name]
@@ -325,3 +330,16 @@ def test_a_step_that_runs_twice_archives_once(house: House) -> None:
     with house.database.read() as connection:
         assert ledger.size(connection) == 1
         assert connection.scalar(sa.select(sa.func.count()).select_from(deliveries)) == 1
+
+
+def test_a_checkpoint_covers_what_came_since_the_last(house: House) -> None:
+    """The ledger's head is signed when the ledger has grown, over all of it, and not again before it grows."""
+    for number in (1, 2):
+        house.print(number, invoice(f"FA-{number}"))
+        house.turn("process", "seal")
+        for _ in range(2):
+            house.pipeline.checkpoint()
+    with house.database.read() as connection:
+        head = ledger.head(connection)
+    assert [size for size, _ in house.children.signed] == [1, 2]
+    assert house.children.signed[-1] == head
