@@ -7,14 +7,16 @@ never a setting: settings name the file (mode 0600) that holds it.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from stdnum import iban as iban_number
 
@@ -34,11 +36,36 @@ def _address(value: str) -> str:
     raise ValueError("give HOST:PORT, for example 127.0.0.1:8631")
 
 
+def _own_address(value: str) -> str:
+    """An address that no other machine reaches: what is said there is not encrypted."""
+    if _address(value).startswith(("fd://", "unix://")) or is_own_machine(value.rpartition(":")[0].strip("[]")):
+        return value
+    raise ValueError("give an address of this machine, for example 127.0.0.1:8633: a secret is said there in clear")
+
+
+def is_own_machine(host: str) -> bool:
+    """Whether a host is this one, by the loopback interface."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _without_password(value: str) -> str:
+    """A URL is shown, logged and handed on in command lines."""
+    parts = urlsplit(value)
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise ValueError("holds a password; write it into ~/.pgpass (mode 0600) and leave it out here")
+    return value
+
+
 def _iban(value: str) -> str:
     return str(iban_number.validate(iban_number.compact(value)))
 
 
 Address = Annotated[str, AfterValidator(_address)]
+OwnAddress = Annotated[str, AfterValidator(_own_address)]
+DatabaseUrl = Annotated[str, AfterValidator(_without_password)]
 Iban = Annotated[str, AfterValidator(_iban)]
 
 
@@ -84,7 +111,7 @@ class TimestampSection(Section):
 
 class Receipts(Section):
     public: Address = Field("127.0.0.1:8632", description="Where customers' pages are served: HOST:PORT.")
-    api: Address = Field("127.0.0.1:8633", description="Where the contract is served: HOST:PORT or unix:///path.")
+    api: OwnAddress = Field("127.0.0.1:8633", description="Where the contract is served: HOST:PORT or unix:///path.")
     public_url: str = Field("", description="Base of the links in mails; the public address when empty.")
     server_name: str = Field("edge-1", description="The delivery server's name, printed on receipts.")
     expiry_days: int = Field(90, gt=0, description="Days that a link works.")
@@ -105,6 +132,12 @@ class Smtp(Section):
     retry_first: float = Field(60, gt=0, description="Seconds until the first new attempt; each one doubles.")
     retry_most: float = Field(21600, gt=0, description="Seconds between two attempts at most.")
     give_up_after: float = Field(259200, gt=0, description="Seconds after which a message counts as failed.")
+
+    @model_validator(mode="after")
+    def _password_is_encrypted(self) -> Self:
+        if self.user and self.tls == "none" and not is_own_machine(self.host):
+            raise ValueError("smtp.tls is none: the password would cross the network in clear; set starttls or tls")
+        return self
 
 
 class Rehearsal(Section):
@@ -130,7 +163,7 @@ class Settings(BaseSettings):
 
     language: Literal["en", "fr"] = Field("en", description="Language of the print queue and of the console: en or fr.")
     time_zone: str = Field("Europe/Paris", description="Local time of the receipts (IANA name).")
-    database: str = Field("", description="SQLAlchemy URL; printerd.db in the state folder when empty.")
+    database: DatabaseUrl = Field("", description="SQLAlchemy URL; printerd.db in the state folder when empty.")
     listen: Listen = Listen()
     limits: Limits = Limits()
     jobs: Jobs = Jobs()

@@ -12,10 +12,19 @@ import re
 import stat
 from email.utils import parseaddr
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 EX_CONFIG = 78  # sysexits.h
 
@@ -52,6 +61,13 @@ def _sender(text: str) -> str:
     return text
 
 
+def _is_own_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
 
@@ -69,6 +85,12 @@ class Smtp(_Strict):
     helo: Line = ""
     timeout: float = Field(30, gt=0)
     per_minute: int = Field(30, ge=1)
+
+    @model_validator(mode="after")
+    def _password_is_encrypted(self) -> Self:
+        if self.user and self.tls == "none" and not _is_own_machine(self.host):
+            raise ValueError("with tls none the password would cross the network in clear: set starttls or tls")
+        return self
 
 
 class Retry(_Strict):

@@ -40,6 +40,31 @@ def test_a_wrong_key_is_named_and_its_value_is_not_repeated(tmp_path: Path, assi
     assert caught.value.exit_code == 78
 
 
+@pytest.mark.parametrize(
+    ("assignments", "key"),
+    [
+        (["database=postgresql://u:swordfish@db/x"], "database"),
+        (["database=postgresql://db/x?password=swordfish"], "database"),
+        (["receipts.api=0.0.0.0:8633"], "receipts.api"),
+        (["receipts.api=edge.example:8633"], "receipts.api"),
+        (["smtp.user=u", "smtp.host=mail.example"], "smtp"),
+    ],
+)
+def test_no_secret_is_said_aloud(tmp_path: Path, assignments: list[str], key: str) -> None:
+    """A password stands in no URL, and neither it nor the contract's secret crosses a network in clear."""
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(tmp_path, assignments)
+    assert caught.value.what.startswith(f"{key}:") and "swordfish" not in caught.value.what
+
+
+def test_what_stays_on_this_machine_needs_no_tls(tmp_path: Path) -> None:
+    """Unix sockets and loopback, also by IPv6; a relay elsewhere with TLS."""
+    for api in ("[::1]:8633", "unix:///run/x.sock", "localhost:1", "fd://8"):
+        assert config.load(tmp_path, [f"receipts.api={api}", "smtp.user=u"]).receipts.api == api
+    assert config.load(tmp_path, ["smtp.user=u", "smtp.host=mail.example", "smtp.tls=starttls"]).smtp.user == "u"
+    assert config.load(tmp_path, ["database=postgresql://u@db/x"]).database == "postgresql://u@db/x"
+
+
 def test_an_unknown_environment_variable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt variable stops the start instead of being ignored."""
     monkeypatch.setenv("INVOICE_PRINTER_LISTN__IPP", "127.0.0.1:1")

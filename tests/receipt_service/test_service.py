@@ -217,6 +217,10 @@ def test_settings_are_refused_with_the_key_and_the_remedy(tmp_path: Path, mode: 
         ("trusted_proxies", ["10.0.0.0/33"]),
         ("smtp", {"host": "h", "port": 25, "tls": "maybe", "from": "a@b.example", "password": "hunter2hunter2"}),
         ("smtp", {"host": "h", "port": 25, "tls": "none", "from": "nobody", "password": "hunter2hunter2"}),
+        (
+            "smtp",
+            {"host": "h", "port": 25, "tls": "none", "from": "a@b.example", "user": "u", "password": "hunter2hunter2"},
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_and_no_value_repeated(tmp_path: Path, key: str, value: Any) -> None:
