@@ -41,6 +41,9 @@ FIELDS = frozenset({
     "seller_siren", "seller_vat_id", "seller_name", "buyer_name", "buyer_vat_id",
 })  # fmt: skip
 
+LARGEST = 1 << 20
+"""Bytes of a template; ours have a thousandth of that."""
+
 Zone = tuple[float, float, float, float]
 
 
@@ -85,8 +88,21 @@ def shipped() -> list[dict[str, str]]:
 
 
 def in_folder(folder: Path) -> list[dict[str, str]]:
-    """The templates of a folder by name; an absent folder has none."""
-    return [{"name": file.stem, "toml": file.read_text(encoding="utf-8")} for file in sorted(folder.glob("*.toml"))]
+    """The templates of a folder by name; an absent folder has none. Raises :class:`ConfigurationError`."""
+    return [{"name": file.stem, "toml": _text(file)} for file in sorted(folder.glob("*.toml"))]
+
+
+def _text(file: Path) -> str:
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST:  # a pipe or a device would never end
+            raise OSError(f"it is no file of at most {LARGEST >> 10} KB")
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"Template {file.stem} cannot be read: {error}.",
+            where=f"templates/{file.name}",
+            remedy="Save it as UTF-8, readable by the service, or take it out of the folder.",
+        ) from error
 
 
 def read_templates(sources: Sequence[Mapping[str, str]]) -> tuple[Template, ...]:
@@ -151,7 +167,10 @@ class _Reader:
             raise self.wrong("locale", 'must be a locale, as "fr_FR"') from error
 
     def patterns(self, table: Mapping[str, Any], key: str) -> tuple[re.Pattern[str], ...]:
-        return tuple(p for source in table.get(key, ()) if (p := self.pattern(f"fingerprint.{key}", source)))
+        sources = table.get(key, [])
+        if not isinstance(sources, list):
+            raise self.wrong(f"fingerprint.{key}", "must be a list")
+        return tuple(p for source in sources if (p := self.pattern(f"fingerprint.{key}", source)))
 
     def pattern(self, key: str, source: Any) -> re.Pattern[str] | None:
         if source is None:
@@ -173,9 +192,12 @@ class _Reader:
         if not (label or zone or pattern):
             raise self.wrong(key, "needs a label, a zone or a pattern")
         direction, pages = table.get("direction", "right"), table.get("pages", "first")
-        if direction not in {"right", "below"} or pages not in {"first", "last"}:
+        if direction not in ("right", "below") or pages not in ("first", "last"):
             raise self.wrong(key, 'has direction "right" or "below", and pages "first" or "last"')
-        return Rule(label, direction, zone, pattern, self.table(table, "values"), pages)
+        values = self.table(table, "values")
+        if not all(isinstance(value, str) for value in values.values()):
+            raise self.wrong(f"{key}.values", "must be text in quotes")
+        return Rule(label, direction, zone, pattern, values, pages)
 
     def zone(self, key: str, value: Any) -> Zone | None:
         if value is None:

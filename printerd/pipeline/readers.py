@@ -34,6 +34,7 @@ class Readers:
         self._folder = folder
         self._lock = threading.Lock()
         self._made = 0
+        self._fault = ""
         self._seen = layouts.templates(templates)
         layouts.read_templates(self._seen)
         self._pools = [self._make(self._seen)]
@@ -41,18 +42,23 @@ class Readers:
     def pool(self) -> Pool:
         """The pool that knows the templates as they are now, or as they were when they could be read last."""
         with self._lock:
-            found = layouts.templates(self._templates)
-            if found != self._seen:
-                self._seen = found
-                self._change(found)
+            try:
+                self._look()
+            except ConfigurationError as error:
+                fault = " ".join(error.lines())
+                if fault != self._fault:
+                    log.error("templates left as they were: %s", fault)
+                self._fault = fault
             return self._pools[-1]
 
-    def _change(self, found: Sources) -> None:
-        try:
+    def _look(self) -> None:
+        found = layouts.templates(self._templates)
+        if found != self._seen:
+            self._seen, self._fault = found, ""
             layouts.read_templates(found)
-        except ConfigurationError as error:
-            log.error("templates left as they were: %s", " ".join(error.lines()))
-            return
+            self._change(found)
+
+    def _change(self, found: Sources) -> None:
         self._pools.append(self._make(found))
         while len(self._pools) > 2:
             self._pools.pop(0).close()
