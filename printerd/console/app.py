@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from base64 import b64encode
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
@@ -76,10 +77,12 @@ def application(
             TransientError: desk.away,
         },
     )
+    inside.router.redirect_slashes = False  # one address for each page, and none made from what a request says
     outside = Starlette(
         routes=[Route("/login/{token}", door.login, methods=["GET", "POST"])],
         exception_handlers={404: door.missing, 405: door.missing},
     )
+    outside.router.redirect_slashes = False  # a link to log in would stand in a Location
     return Guard(inside, outside, door, names=names, language=language)
 
 
@@ -189,7 +192,7 @@ def own_host(request: Request, names: Collection[str]) -> bool:
 
     Any other may belong to a foreign page that made its name point at us (DNS rebinding).
     """
-    host = (_hostname(request.headers.get("host", "")) or "").lower().rstrip(".")
+    host = _host_name(request.headers.get("host", ""))
     server = request.scope.get("server") or ("", None)
     if host in names:
         return True
@@ -200,11 +203,13 @@ def own_host(request: Request, names: Collection[str]) -> bool:
     return host == server[0] or (own.is_loopback and host == "localhost")
 
 
-def _hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::\d{1,5})?")
+
+
+def _host_name(host: str) -> str:
+    """The name in a Host header, without port and final dot; empty when it is none (RFC 9110 section 7.2)."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower().rstrip(".") if found else ""
 
 
 def same_origin(request: Request) -> bool:

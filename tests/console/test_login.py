@@ -115,6 +115,11 @@ def test_signing_out_ends_the_session_on_the_server(console: Any) -> None:
         ("PRINTER.test:8631", 200),
         ("evil.example", 421),
         ("127.0.0.1.evil.example", 421),
+        ("evil.example@printer.test", 421),
+        ("printer.test/evil", 421),
+        ("printer.test?evil", 421),
+        ("printer.test:80:80", 421),
+        ("[printer.test]", 421),
         ("", 421),
     ],
 )
@@ -122,6 +127,14 @@ def test_a_foreign_host_name_is_misdirected(console: Any, host: str, status: int
     """A page that rebinds its own name to our address reads nothing (DNS rebinding)."""
     console.enter()
     assert console.get("/invoices", host=host).status_code == status
+
+
+def test_no_answer_repeats_an_address(console: Any) -> None:
+    """A slash behind a link to log in, or behind a page, is an unknown address: no Location holds what was asked."""
+    answers = [console.get(f"{console.link()}/")]
+    console.enter()
+    answers += [console.get("/invoices/"), console.get("/jobs/")]
+    assert [(answer.status_code, "location" in answer.headers) for answer in answers] == [(404, False)] * 3
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "", "http://printer.test.evil.example"])
