@@ -539,17 +539,25 @@ def console_open(state: StateDir = None, assign: Assign = None, who: Who = "") -
 
 
 @config_app.command("init")
-def config_init(state: StateDir = None) -> None:
+def config_init(
+    state: StateDir = None,
+    system: Annotated[
+        bool, typer.Option("--system", help="Write the file of the service, below /etc, instead.")
+    ] = False,
+) -> None:
     """Write a commented config.toml into the state folder."""
     from printerd import config
     from printerd.supervisor import write_private
 
     layout = _layout(state)
-    layout.make()
-    target = layout.root / "config.toml"
+    target = config.SYSTEM_CONFIG if system else layout.root / "config.toml"
+    if not system:
+        layout.make()
     if target.exists():
         raise RequestError(f"{target} exists already.", remedy="Edit it, or move it away first.")
     write_private(target, config.template().encode())
+    if system:
+        target.chmod(0o644)  # no setting is a secret; the service's user and whoever looks for a mistake read it
     _say(f"Written: {target}")
 
 

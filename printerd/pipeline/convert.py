@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -19,13 +19,20 @@ from reportlab.pdfbase.ttfonts import TTFont  # type: ignore[import-untyped]  # 
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]  # the same
 
 from printerd.errors import ConfigurationError, DocumentError
-from printerd.pipeline.programs import TIMEOUT, distill
+from printerd.pipeline.programs import TIMEOUT, Distilled, distill
 
-Convert = Callable[[BinaryIO, Path, float], bytes]
+Distill = Callable[[BinaryIO, Path], Distilled]
+"""From PostScript to a PDF in a folder. Raises :class:`DocumentError`."""
+Convert = Callable[[BinaryIO, Path, Distill], bytes]
 
 
-def convert(media_type: str, source: BinaryIO, folder: Path, *, timeout: float = TIMEOUT) -> bytes:
-    """The document as PDF; ``folder`` is for what a program leaves. Raises :class:`DocumentError`."""
+def convert(
+    media_type: str, source: BinaryIO, folder: Path, *, timeout: float = TIMEOUT, distilled: Distill | None = None
+) -> bytes:
+    """The document as PDF; ``folder`` is for what a program leaves. Raises :class:`DocumentError`.
+
+    PostScript is drawn here within ``timeout`` seconds, or was elsewhere: then ``distilled`` fetches it.
+    """
     make = CONVERTERS.get(media_type)
     if make is None:
         raise DocumentError(
@@ -33,24 +40,24 @@ def convert(media_type: str, source: BinaryIO, folder: Path, *, timeout: float =
             code="unknown-format",
             remedy=f"Print as {', '.join(CONVERTERS)}.",
         )
-    return make(source, folder, timeout)
+    return make(source, folder, distilled or partial(distill, timeout=timeout))
 
 
-def _pdf(source: BinaryIO, _folder: Path, _timeout: float) -> bytes:
+def _pdf(source: BinaryIO, _folder: Path, _distill: Distill) -> bytes:
     return source.read()
 
 
 # --- PostScript
 
 
-def _postscript(source: BinaryIO, folder: Path, timeout: float) -> bytes:
+def _postscript(source: BinaryIO, folder: Path, distill: Distill) -> bytes:
     """By Ghostscript. Adobe's comments say how many pages there are (technical note 5001): fewer is a cut document."""
     head, tail = _ends(source)
     if not head.strip():
         raise DocumentError("The document is empty.", code="empty", remedy="Print it again from the ERP.")
     if b"%!" not in head[:1024]:
         raise DocumentError("The document is not PostScript.", code="not-postscript", remedy="Print it as PDF.")
-    distilled = distill(source, folder, timeout=timeout)
+    distilled = distill(source, folder)
     expected = _announced(head, tail)
     if expected is not None and distilled.pages < expected:
         raise DocumentError(
@@ -115,7 +122,7 @@ FONTS = (
 """Fonts with é, € and œ. Debian: fonts-dejavu-core, fonts-liberation; Fedora: dejavu-sans-mono-fonts."""
 
 
-def _text(source: BinaryIO, _folder: Path, _timeout: float) -> bytes:
+def _text(source: BinaryIO, _folder: Path, _distill: Distill) -> bytes:
     """Text as a line printer prints it: one width for all, a form feed is a new page, a page has 66 lines."""
     pages = list(_pages(decode(source.read())))
     if not any(line.strip() for page in pages for line in page):

@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import pypdfium2 as pdfium  # type: ignore[import-untyped]  # ships no types
-
 from printerd.errors import ConfigurationError, DocumentError
 from printerd.pipeline.confine import die_with_parent, lower
 
 GHOSTSCRIPT = "gs"
 TIMEOUT = 45.0
 """Seconds for one document: less than a reader has, so that the program is blamed and not its reader."""
+SAID = 4000
+"""Bytes that are kept of what a program said."""
 _MEMORY, _OUTPUT, _FILES = 1 << 30, 512 << 20, 64
 _LIMITS = ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_FSIZE, _OUTPUT), (resource.RLIMIT_NOFILE, _FILES),
            (resource.RLIMIT_CORE, 0))  # fmt: skip
 
 _OPTIONS = (
     "-dSAFER", "-dBATCH", "-dNOPAUSE", "-dQUIET", "-sDEVICE=pdfwrite", "-dCompatibilityLevel=1.7",
+    "-sPAPERSIZE=a4",  # where the document names none: else /etc/papersize, which a confined process cannot read
     "-dAutoRotatePages=/None", "-dEmbedAllFonts=true", "-dSubsetFonts=true",
 )  # fmt: skip
 
@@ -38,6 +39,18 @@ class Distilled:
 
     file: Path
     pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How Ghostscript ended: its exit status, and the end of what it said."""
+
+    status: int
+    words: str
+
+
+OUT_OF_TIME, ABSENT = 124, 127
+"""The statuses of timeout(1) for a program that it ended, and of sh(1) for one that is not there."""
 
 
 def probe_ghostscript() -> str:
@@ -54,20 +67,33 @@ def probe_ghostscript() -> str:
 
 
 def distill(postscript: BinaryIO, folder: Path, *, timeout: float = TIMEOUT) -> Distilled:
-    """PostScript to PDF in ``folder``. Raises :class:`DocumentError` when the program fails, hangs or draws nothing.
-
-    A failing Ghostscript leaves a file that looks complete, hence status and pages. ``-dSAFER`` is void when TMPDIR
-    is set and empty, and lets a job write under /tmp when it is unset, hence a folder of its own.
-    """
-    private = folder / ".gs"
-    private.mkdir(mode=0o700)
+    """PostScript to PDF in ``folder``. Raises :class:`DocumentError` when the program fails, hangs or draws nothing."""
     output = folder / "distilled.pdf"
+    return judged(draw(postscript, output, timeout=timeout), output)
+
+
+def draw(postscript: BinaryIO, output: Path, *, timeout: float = TIMEOUT) -> Ended:
+    """Runs Ghostscript. What lies at ``output`` then is worth nothing before it was :func:`judged`.
+
+    ``-dSAFER`` is void when TMPDIR is set and empty, and lets a job write under /tmp when it is unset, hence a folder
+    of its own beside the output.
+    """
+    private = output.with_name(".gs")
+    private.mkdir(mode=0o700)
     try:
-        status, words = _run([GHOSTSCRIPT, *_OPTIONS, f"-sOutputFile={output}", "-_"], postscript, private, timeout)
+        return _run([GHOSTSCRIPT, *_OPTIONS, f"-sOutputFile={output}", "-_"], postscript, private, timeout)
     finally:
         shutil.rmtree(private, ignore_errors=True)
-    if status != 0:
-        raise DocumentError(f"The PostScript has an error: {_summary(words)}", code="unreadable", remedy=_REMEDY)
+
+
+def judged(ended: Ended, output: Path) -> Distilled:
+    """The PDF, if it is one: a failing Ghostscript leaves a file that looks complete, hence status and pages."""
+    if ended.status == OUT_OF_TIME:
+        raise DocumentError(ended.words, code="unreadable", remedy=_REMEDY)
+    if ended.status == ABSENT:
+        raise ConfigurationError("Ghostscript is not installed.", remedy="apt install ghostscript")
+    if ended.status != 0:
+        raise DocumentError(f"The PostScript has an error: {_summary(ended.words)}", code="unreadable", remedy=_REMEDY)
     pages = _count(output)
     if pages == 0:
         raise DocumentError("The PostScript draws no page.", code="empty", remedy=_REMEDY)
@@ -77,7 +103,7 @@ def distill(postscript: BinaryIO, folder: Path, *, timeout: float = TIMEOUT) -> 
 _REMEDY = "Print it again, or choose PDF as the output format of the ERP."
 
 
-def _run(command: list[str], source: BinaryIO, private: Path, timeout: float) -> tuple[int, str]:
+def _run(command: list[str], source: BinaryIO, private: Path, timeout: float) -> Ended:
     """Runs a program under limits; returns its status and the end of what it said, which is limited as a file is."""
     said = private / "said"
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": str(private), "HOME": str(private), "LANG": "C"}
@@ -95,12 +121,10 @@ def _run(command: list[str], source: BinaryIO, private: Path, timeout: float) ->
                 preexec_fn=_limited,  # safe: a reader has one thread
             )
         except subprocess.TimeoutExpired:
-            raise DocumentError(
-                f"The document was still being drawn after {timeout:.0f} seconds.", code="unreadable", remedy=_REMEDY
-            ) from None
+            return Ended(OUT_OF_TIME, f"The document was still being drawn after {timeout:.0f} seconds.")
         except FileNotFoundError:
-            raise ConfigurationError("Ghostscript is not installed.", remedy="apt install ghostscript") from None
-    return ended.returncode, _end_of(said)
+            return Ended(ABSENT, "")
+    return Ended(ended.returncode, _end_of(said))
 
 
 def _limited() -> None:
@@ -109,7 +133,7 @@ def _limited() -> None:
     die_with_parent()
 
 
-def _end_of(file: Path, size: int = 4000) -> str:
+def _end_of(file: Path, size: int = SAID) -> str:
     with file.open("rb") as opened:
         opened.seek(max(file.stat().st_size - size, 0))
         return opened.read().decode("utf-8", "replace")
@@ -122,6 +146,8 @@ def _summary(words: str) -> str:
 
 
 def _count(file: Path) -> int:
+    import pypdfium2 as pdfium  # type: ignore[import-untyped]  # not for those who only draw; ships no types
+
     try:
         with pdfium.PdfDocument(file) as document:
             return len(document)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from printerd.model import Box, Found
+from printerd.pipeline import distiller
 from printerd.pipeline.convert import convert, font
 from printerd.pipeline.forkserver import Handlers
 from printerd.pipeline.layouts import Template, read_templates, templates
@@ -32,7 +33,8 @@ def start(
 ) -> Handlers:
     """Reads the templates and loads the font, once. Raises :class:`printerd.errors.ConfigurationError`.
 
-    Task ``read``: values ``{"media_type"}`` and the document as its file →
+    Task ``read``: values ``{"media_type"}`` and the document as its file; where PostScript was drawn elsewhere
+    (:mod:`printerd.pipeline.distiller`) also ``"drawn"`` and the PDF as a second file →
     ``{"pages", "converted", "removed", "invoices": [{"first", "last", "template", "fields", "ibans", "text", "words",
     "pdf"}]}``. ``words`` is the digest of the whole text, however it is spaced, and empty when there is none.
     ``converted`` and ``pdf`` are names of output files: of the whole document when it was no PDF, and of one invoice
@@ -42,8 +44,9 @@ def start(
     font()
 
     def read(values: dict[str, Any], files: Sequence[BinaryIO], folder: Path) -> dict[str, Any]:
-        (source,) = files
-        pdf = convert(values["media_type"], source, folder, timeout=program_timeout)
+        source, *drawn = files
+        distilled = (lambda _source, into: distiller.fetched(values["drawn"], drawn[0], into)) if drawn else None
+        pdf = convert(values["media_type"], source, folder, timeout=program_timeout, distilled=distilled)
         pages = read_pages(pdf, page_limit=page_limit)
         converted = values["media_type"] != "application/pdf"
         if converted:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import base64
 import logging
+import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
@@ -23,7 +25,7 @@ from printerd import reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
 from printerd.evidence import ledger, merkle, records
 from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
-from printerd.pipeline import answers, check, issuing
+from printerd.pipeline import answers, check, distiller, issuing
 from printerd.pipeline.pools import Pool, PoolBroken
 from printerd.pipeline.readers import Readers
 from printerd.storage import customers, database, messages
@@ -32,7 +34,7 @@ from printerd.storage.claims import Stage, done, held, later
 from printerd.storage.database import Database
 from printerd.storage.schema import invoices, jobs, rfc3339
 
-PDF = "application/pdf"
+PDF, POSTSCRIPT = "application/pdf", "application/postscript"
 READ_ATTEMPTS = 2
 """A document that breaks its reader so often waits for a person."""
 ENDED = (InvoiceState.ARCHIVED, InvoiceState.SPECIMEN, InvoiceState.REJECTED)
@@ -74,6 +76,7 @@ class Pipeline:
     archived: Callable[[sa.Connection, sa.Row[Any], datetime], None]
     reader_seconds: float = 60.0
     threads: int = 2
+    ghostscript: Path = distiller.SOCKET
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     tree: merkle.Tree = field(default_factory=merkle.Tree)
 
@@ -104,8 +107,10 @@ class Pipeline:
 
     def _read(self, job: sa.Row[Any]) -> list[Piece]:
         """The pieces of one document; the reader has nothing but the document."""
-        source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
-        with self.readers.pool().call("read", asked, [source], self.reader_seconds) as answer:
+        with (
+            tempfile.TemporaryFile() as drawn,
+            self.readers.pool().call("read", *self._asked(job, drawn), self.reader_seconds) as answer,
+        ):
             reading = answers.checked(answer.values)
             whole, name = Digest(job.original), reading["converted"]
             if name and not all(found["pdf"] for found in reading["invoices"]):  # else no row would speak of it
@@ -114,6 +119,15 @@ class Pipeline:
                 self._piece(position, found, self._pdf(answer.file(found["pdf"]) if found["pdf"] else None, whole))
                 for position, found in enumerate(reading["invoices"])
             ]
+
+    def _asked(self, job: sa.Row[Any], drawn: BinaryIO) -> tuple[Mapping[str, Any], Sequence[Path | BinaryIO]]:
+        """What a reader gets: the document, and what Ghostscript made of it where that has a unit of its own."""
+        source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
+        if job.media_type != POSTSCRIPT or not distiller.usable(self.ghostscript):
+            return asked, [source]
+        with source.open("rb") as postscript:
+            ended = distiller.ask(self.ghostscript, postscript, drawn)
+        return asked | {"drawn": distiller.values(ended)}, [source, drawn]
 
     def _pdf(self, file: Any, whole: Digest) -> Digest:
         return self.blobs.put(file.read_bytes(), PDF).digest if file else whole
