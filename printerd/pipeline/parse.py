@@ -127,9 +127,10 @@ def _taken(template: Template, name: str, rule: Rule, page: int, passage: _Passa
 _ANYTHING = re.compile(r"\S.*\S|\S")
 _DAY = re.compile(
     r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b"
-    r"|\b\d{1,2}(?:er|\.|st|nd|rd|th)?\s+[^\W\d_]{3,}\.?\s+\d{4}\b|[^\W\d_]{3,}\.?\s+\d{1,2}\s*,?\s+\d{4}\b"
+    r"|\b\d{1,2}(?:er|\.|st|nd|rd|th)?\s+[^\W\d_]{3,}\.?\s+\d{4}\b"
+    r"|(?<![^\W\d_])[^\W\d_]{3,}\.?\s+\d{1,2}\s*,?\s+\d{4}\b"
 )
-_AMOUNT = re.compile(r"[-−–(]?\s?(?:[€$£]\s?)?[-−–]?\d{1,3}(?:[\s.,'’]?\d{3})*[.,]\d\d(?!\d)\)?-?")
+_AMOUNT = re.compile(r"[-−–(]?\s?(?:[€$£]\s?)?[-−–]?(?<!\d)\d{1,3}(?:[\s.,'’]?\d{3}){0,5}[.,]\d\d(?!\d)\)?-?")
 _PATTERNS = {
     "issued_on": _DAY,
     "due_on": _DAY,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from stdnum.iso7064 import mod_97_10
 
 from printerd.errors import ConfigurationError
-from printerd.pipeline import accounts
+from printerd.pipeline import accounts, parse, split
 from printerd.pipeline.layouts import read_template, read_templates, shipped, templates
 from printerd.pipeline.pages import Page, read_pages
 from printerd.pipeline.parse import choose, find_ibans, read_amount, read_date, read_field, read_fields
@@ -240,6 +241,17 @@ def test_a_wrong_template_is_told_with_its_name_and_key(toml: str, told: str) ->
     with pytest.raises(ConfigurationError, match=told) as caught:
         read_template("firm", toml)
     assert caught.value.where == "templates/firm.toml"
+
+
+@pytest.mark.parametrize("unit", ["1", "A", "1 ", "123 ", "1 234 ", "12 january ", "FR76 ", "FACTURE N° ", "(", "- "])
+def test_no_text_makes_a_pattern_slow(unit: str) -> None:
+    """A page of one endless number or word is read in about a second, not in the minute after which readers die."""
+    text = (unit * 20_000)[:50_000]
+    began = time.process_time()
+    for pattern in (*parse._PATTERNS.values(), split._HEAD):
+        pattern.search(text)
+    list(accounts.find(text))
+    assert time.process_time() - began < 3
 
 
 def test_characters_and_places_agree_when_pdfium_leaves_some_out() -> None:
