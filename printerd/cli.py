@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
@@ -285,6 +286,238 @@ def _verify_all(state: Path | None, assign: Sequence[str] | None, as_json: bool)
     findings = audit.verify_all(instance.database, instance.blobs, instance.layout.keys)
     _show(findings, findings.lines(), as_json)
     return findings.exit_code
+
+
+# Backup -------------------------------------------------------------------------------------------------------------
+
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", metavar="FILE", help="Its first line opens the backups.", show_default=False),
+]
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of all backups of this instance.")],
+    passphrase_file: PassphraseFile = None,
+    recipient: Annotated[
+        list[str] | None, typer.Option("--recipient", metavar="age1…", help="Public key; repeatable.")
+    ] = None,
+    private_key: Annotated[bool, typer.Option("--with-private-key", help="Save the sealing key too.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Make none: check the latest one, without its key.")] = False,
+    state: StateDir = None,
+    assign: Assign = None,
+    as_json: Json = False,
+) -> None:
+    """Save this instance, encrypted, while it runs. How to open the backups is chosen at the first one.
+
+    Exit status: 0 all is saved, 1 something was missing or damaged, and it says what.
+    """
+    from printerd.backup import saving, vault
+
+    folder = folder.absolute()
+    if check:
+        _checked(folder, as_json)
+    layout, settings = _configured(state, assign)
+    if settings.database:
+        raise ConfigurationError(
+            "The database is a server of its own.", where="setting database", remedy="Save it with its own tools."
+        )
+    _open(state, assign).database.close()
+    saving.prepare(folder)
+    whom = vault.recipients(folder, recipient or (), passphrase_file)
+    report = saving.save(_saved(layout, private_key), folder, whom, _sealing(layout, settings), _now())
+    lines = [
+        f"Backup {report.name}: {report.files} files, {report.documents} documents "
+        f"({report.stored_now} new, {report.bytes_now} bytes).",
+        *(() if private_key else ("The sealing key is not in it: keep keys/seal.key safe elsewhere.",)),
+        *(f"NOT SAVED: {fault}" for fault in report.faults),
+    ]
+    _show(report, lines, as_json)
+    raise typer.Exit(1 if report.faults else 0)
+
+
+def _checked(folder: Path, as_json: bool) -> NoReturn:
+    from printerd.backup import manifest
+
+    chosen = manifest.choose(folder)
+    damaged = tuple(manifest.damaged(folder, chosen))
+    lines = damaged or (f"Backup {chosen.name}: every file is as it was written.",)
+    _show({"backup": chosen.name, "damaged": damaged}, lines, as_json)
+    raise typer.Exit(1 if damaged else 0)
+
+
+def _saved(layout: Layout, private_key: bool) -> Any:
+    from printerd import config
+    from printerd.backup.saving import Source
+
+    return Source(layout.root, config.config_file(layout.root), private_key)
+
+
+def _sealing(layout: Layout, settings: Settings) -> Callable[[bytes], bytes]:
+    """The firm's seal over a SHA-256."""
+    from printerd import systemd
+    from printerd.evidence import cms, keys
+
+    pkcs12, passphrase = settings.signature.pkcs12, settings.signature.passphrase_file
+    if pkcs12:
+        file = Path(systemd.secret_file(passphrase)) if passphrase else None
+        pair = keys.from_pkcs12(Path(systemd.secret_file(pkcs12)), file)
+        keys.remember(layout.keys, pair)
+    else:
+        pair = keys.seal(layout.keys, next((one.name for one in settings.issuers.values()), "Invoice Printer"))
+    return lambda digest: cms.sign(pair, "data", digest)
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the backups.")],
+    state: Annotated[Path, typer.Option("--state", metavar="NEW", help="State folder to make.", show_default=False)],
+    name: Annotated[str, typer.Option("--backup", metavar="NAME", help="Which one; the latest when left out.")] = "",
+    passphrase_file: PassphraseFile = None,
+    identity: Annotated[
+        Path | None, typer.Option("--identity", metavar="FILE", help="The age key of a recipient.", show_default=False)
+    ] = None,
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option("--trust", help="Certificate (PEM) that must have sealed it.", show_default=False),
+    ] = None,
+    who: Who = "",
+    as_json: Json = False,
+) -> None:
+    """Make a new state folder from a backup. Nothing is sent from it until you resume."""
+    from printerd.backup import manifest, restoring, vault
+
+    folder, state = folder.absolute(), state.absolute()
+    chosen = manifest.choose(folder, name)
+    opener = vault.unlock(folder, passphrase_file, identity)
+    report = restoring.restore(
+        folder, chosen, state, opener, who, _now(), language_of=_language, anchors=tuple(trust or ())
+    )
+    key = (
+        "Its sealing key was not saved: checking works, sealing waits until you put seal.key and tsa.key back into "
+        f"{state / 'keys'} (mode 0600)."
+    )
+    lines = [
+        f"Restored {report.backup} into {state}: {report.documents} documents.",
+        f"Sealed by {report.signer}, certificate {report.certificate}.",
+        f"What happened after {report.made_at} is lost.",
+        *(() if report.private_key else (key,)),
+        *(f"NOT IN IT: {fault}" for fault in report.faults),
+        f"Nothing is sent until you decide about what may have been sent already ({report.held} held so far):",
+        f"  invoice-printer serve --state {state}",
+        f"  invoice-printer resume --state {state}",
+    ]
+    _show(report, lines, as_json)
+    raise typer.Exit(1 if report.faults else 0)
+
+
+def _language(state: Path) -> str:
+    """What the settings say, if they are in order on this machine too: they can be mended after the restore."""
+    from printerd import config
+
+    with suppress(Failure):
+        return config.load(state).language
+    return "en"
+
+
+@app.command()
+def resume(
+    listed: Annotated[bool, typer.Option("--list", help="List what is in doubt (as without any option).")] = False,
+    release: Annotated[
+        list[str] | None,
+        typer.Option("--release", metavar="KEY", help="Send it: a number, an id, or all.", show_default=False),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="KEY", help="Never send it, it left before: the same.", show_default=False),
+    ] = None,
+    copies: Annotated[
+        bool, typer.Option("--from-copies", help="Say that this folder was put together from copies: hold all.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the ledger.")] = "",
+    state: StateDir = None,
+    assign: Assign = None,
+    who: Who = "",
+    as_json: Json = False,
+) -> None:
+    """After a restore: list what may have been sent already, and decide. "all" ends the waiting too."""
+    from printerd.evidence import resume as resuming
+
+    instance = _open(state, assign)
+    if copies:
+        from printerd.backup import restoring
+
+        held = restoring.adopt(instance.layout.root, who, _now(), instance.settings.language)
+        _say(f"{held} held. Nothing is sent until: invoice-printer resume --release all --reason …")
+        return
+    forgotten = _forgotten(instance)
+    if not release and not keep:
+        _in_doubt(instance, forgotten, as_json)
+        return
+    now, language = _now(), instance.settings.language
+    with instance.database.write() as connection:
+        resuming.remember_sent(connection, [number for number, _ in forgotten.values() if number])
+        kept = resuming.keep(connection, keep, who, reason, now, language) if keep else ()
+        sent = resuming.send(connection, release, who, reason, now, language) if release else ()
+    instance.ring()
+    _say(f"{len(sent)} released, {len(kept)} kept back for good.")
+
+
+def _in_doubt(instance: Instance, forgotten: Mapping[str, tuple[str, tuple[str, ...]]], as_json: bool) -> None:
+    from printerd.evidence import resume as resuming
+    from printerd.storage import instance as facts
+
+    with instance.database.write() as connection:
+        resuming.remember_sent(connection, [number for number, _ in forgotten.values() if number])
+        begun, found = facts.restored(connection), resuming.doubts(connection)
+    lost = [{"number": number, "to": ", ".join(to), "delivery": key} for key, (number, to) in forgotten.items()]
+    if as_json:
+        _say(_json({"restored": begun, "in_doubt": found, "forgotten": lost}))
+        return
+    if begun:
+        _say(
+            f"Restored from the backup {begun.backup}.",
+            f"What happened between {begun.made_at} and {begun.restored_at} is unknown here.",
+            "Nothing is sent until: invoice-printer resume --release all --reason … (or --keep all)",
+            *(f"In the out-tray then, look whether it was posted: {name}" for name in begun.out_tray),
+        )
+    _list(found, ("kind", "number", "customer", "to", "since", "sent_before"), False, "Nothing is in doubt.")
+    if lost:
+        _say("", "Given to the delivery server in the lost time, and forgotten here. Printed again, they are held:")
+        _list(lost, ("number", "to", "delivery"), False, "")
+
+
+def _forgotten(instance: Instance) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+    """Deliveries that the delivery server told of and that are not known here: number (if it answers), addresses."""
+    from printerd.evidence import resume as resuming
+
+    with instance.database.read() as connection:
+        found = resuming.strangers(connection)
+    if not found:
+        return {}
+    from printerd.delivery.edge import EdgeClient
+    from printerd.model import DeliveryId
+
+    told = _running(instance.layout).get("api") or instance.settings.receipts.api
+    address = told if told.startswith("unix://") else f"http://{told}"
+    with EdgeClient(address, instance.layout.secret.read_text().strip(), timeout=5) as edge:
+        return {key: (_number(partial(edge.number_of, DeliveryId(key))), to) for key, to in found.items()}
+
+
+def _running(layout: Layout) -> dict[str, str]:
+    try:
+        return addresses(layout)
+    except RequestError:
+        return {}
+
+
+def _number(ask: Callable[[], str]) -> str:
+    """Empty when the delivery server does not answer or does not know it either."""
+    try:
+        return ask()
+    except Failure:
+        return ""
 
 
 # Jobs ---------------------------------------------------------------------------------------------------------------

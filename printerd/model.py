@@ -261,11 +261,17 @@ class Customer:
 
 
 class DeliveryState(StrEnum):
-    """``DUE`` is a row that the worker takes up; ``SENT`` means that the edge or the out-tray has it."""
+    """``DUE`` is a row that the worker takes up; ``SENT`` means that the edge or the out-tray has it.
 
+    ``HELD`` may have been sent by an instance of which this one is a restored backup, and a person decides;
+    ``ELSEWHERE``: it was.
+    """
+
+    HELD = "held"
     DUE = "due"
     SENT = "sent"
     REVOKED = "revoked"
+    ELSEWHERE = "elsewhere"
 
 
 class ReceiptState(StrEnum):

@@ -30,7 +30,7 @@ from typing import Any
 from printerd import systemd
 from printerd.config import Settings
 from printerd.errors import ConfigurationError
-from printerd.storage import migrations
+from printerd.storage import instance, migrations
 from printerd.storage.database import Database
 
 LISTENS: Mapping[str, tuple[str, ...]] = {"capture": ("ipp",), "worker": (), "receipts": ("public", "api")}
@@ -333,9 +333,20 @@ def prepare(layout: Layout, settings: Settings) -> None:
     database = Database(layout.database_url(settings))
     try:
         migrations.upgrade(database)
+        with database.read() as connection:
+            _warn(instance.restored(connection))
     finally:
         database.close()
     _agree_on_secret(layout.secret)
+
+
+def _warn(begun: instance.Restored | None) -> None:
+    if begun:
+        log.warning(
+            "This instance was restored from the backup of %s: nothing is sent until somebody decides what may have "
+            "been sent since. See: invoice-printer resume",
+            begun.made_at,
+        )
 
 
 def _agree_on_secret(path: Path) -> None:

@@ -156,6 +156,14 @@ _EVENT_SHAPES: Mapping[str, str] = {
 _EVENT_KEYS = frozenset({*_EVENT_SHAPES, "seq", "name", "uri", "data"})
 
 
+def parse_number(raw: object) -> str:
+    """The invoice's number in the answer of ``GET /deliveries/{id}``: all that is read of it."""
+    invoice = raw.get("invoice") if isinstance(raw, dict) else None
+    number = invoice.get("number") if isinstance(invoice, dict) else None
+    _text(number, _LINE, "number")
+    return str(number)
+
+
 def event_uri(name: str) -> str:
     """The URI of an event's name; empty for the names that are ours alone."""
     prefix = KINDS[name].uri

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from printerd.delivery.contract import ContractError, Status, malformed, parse_events, parse_status
+from printerd.delivery.contract import ContractError, Status, malformed, parse_events, parse_number, parse_status
 from printerd.errors import ConfigurationError, Failure, IntegrityError, RequestError, TransientError
 from printerd.model import DeliveryId, Digest, Event
 
@@ -146,6 +146,10 @@ class EdgeClient:
             TransientError: also when the document is not there (any more); upload it and repeat.
         """
         self._call("PUT", f"deliveries/{delivery}", DELIVERY, body=facts)
+
+    def number_of(self, delivery: DeliveryId) -> str:
+        """The number of the invoice that a delivery is of: for one that a restored instance has forgotten."""
+        return parse_number(self._call("GET", f"deliveries/{delivery}", ONE_DELIVERY))
 
     def remind(self, delivery: DeliveryId, dispatch: str, contact: str, reason: str) -> None:
         """One more message with a link of its own, to one contact or (``contact`` empty) to all.

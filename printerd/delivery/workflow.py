@@ -37,7 +37,7 @@ from printerd.model import (
     ReceiptState,
     Route,
 )
-from printerd.storage import customers, instance, messages, schema
+from printerd.storage import archive, customers, instance, messages, schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.claims import Stage, done, held, later
 from printerd.storage.database import Database
@@ -115,7 +115,7 @@ class Delivering:
         )
         row = {"id": str(uuid.uuid4()), "invoice": invoice.id, "route": chosen.route, "why": chosen.why}
         times = {"expires_at": expires_at, "created_at": now}
-        state = {"state": DeliveryState.DUE, "mode": mode, "facts": facts}
+        state = {"state": _first_state(connection, invoice.number), "mode": mode, "facts": facts}
         connection.execute(deliveries.insert().values(row | times | state))
 
     def deliver(self, batch: BatchId) -> None:
@@ -189,6 +189,8 @@ class Delivering:
             # A full page may end between an act and its handover: by then nothing is known to be missing.
             until = self.now() if len(found) < contract.PAGE_LIMIT else found[-1].time
             self._make_due(connection, found, self._patient(connection, name, looked, until), until)
+            if came_until := instance.take_unjudged(connection):
+                self._make_due(connection, (), _without_receipt(connection), datetime.fromisoformat(came_until))
         return len(found)
 
     def _keep(self, connection: sa.Connection, found: Iterable[Event]) -> None:
@@ -218,6 +220,7 @@ class Delivering:
     ) -> None:
         """The receipts that new events or the hour make due, and the sentence of the jobs concerned."""
         told = {event.delivery for event in found}
+        _is_there(connection, told, self.now())
         ids = list(told | patient)
         rows = connection.execute(
             sa.select(deliveries, invoices.c.job).join(invoices).where(deliveries.c.id.in_(ids))
@@ -234,7 +237,8 @@ class Delivering:
         told = _events(connection, delivery.id)
         receipted = set(connection.scalars(sa.select(receipts.c.contact).where(receipts.c.delivery == delivery.id)))
         for due in collect.due_receipts(told, order, until, receipted):
-            number = (connection.scalar(sa.select(sa.func.max(receipts.c.number))) or 0) + 1
+            last = connection.scalar(sa.select(sa.func.max(receipts.c.number))) or 0
+            number = max(last + 1, instance.first_receipt(connection))
             connection.execute(
                 receipts.insert().values(
                     id=str(uuid.uuid4()),
@@ -349,6 +353,27 @@ class Delivering:
                 later(connection, stage, [row], self.now(), trouble)
 
 
+def _first_state(connection: sa.Connection, number: str) -> DeliveryState:
+    """After a restore nothing leaves by itself that may have left in the time that was lost."""
+    in_doubt = instance.restored(connection) is not None or number in instance.sent_before(connection)
+    return DeliveryState.HELD if in_doubt else DeliveryState.DUE
+
+
+def _is_there(connection: sa.Connection, told: Iterable[DeliveryId], now: datetime) -> None:
+    """What the edge tells of, it has: after a restore this settles what was held."""
+    held_back = sa.and_(deliveries.c.id.in_(list(told)), deliveries.c.state == DeliveryState.HELD)
+    connection.execute(deliveries.update().where(held_back).values(state=DeliveryState.SENT, sent_at=now))
+
+
+def _without_receipt(connection: sa.Connection) -> set[DeliveryId]:
+    """Every delivery with an act that no receipt answers."""
+    query = sa.select(events.c.delivery).outerjoin(
+        receipts, sa.and_(receipts.c.delivery == events.c.delivery, receipts.c.contact == events.c.contact)
+    )
+    acts = query.where(events.c.name == collect.ACT, receipts.c.id.is_(None))
+    return {DeliveryId(one) for one in connection.scalars(acts.distinct())}
+
+
 def _witness(connection: sa.Connection) -> tuple[int, Digest]:
     """What a mail or a receipt bears witness to: the latest checkpoint or, before the first one, the ledger's head."""
     checkpoint = ledger.latest(connection)
@@ -375,8 +400,9 @@ def _tell_objections(found: Iterable[Event], order: Ordered, now: datetime) -> N
 
 
 def _events(connection: sa.Connection, delivery: str) -> list[Event]:
-    """All that was collected of one delivery, in the order of the edge's chain."""
-    rows = connection.execute(sa.select(events).where(events.c.delivery == delivery).order_by(events.c.seq))
+    """All that was collected of one delivery, in the order of the edge's chains."""
+    query = sa.select(events).where(events.c.delivery == delivery)
+    rows = connection.execute(query.order_by(*archive.CHAINED))
     return [
         Event(
             edge=row.edge,

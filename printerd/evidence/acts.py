@@ -45,7 +45,7 @@ def correct(
 def release(connection: sa.Connection, invoice: str, who: str, reason: str, now: datetime) -> None:
     """Have an invoice checked again, answering for those of its reasons that a person may accept."""
     row = _waiting(connection, invoice)
-    _need(reason)
+    need(reason)
     accepted = sorted({*row.accepted, *(one["code"] for one in row.reasons if one["code"] in reasons.ACCEPTABLE)})
     _check_again(connection, row, now, accepted=accepted)
     ledger.append(connection, "act.release", invoice, {"who": who, "reason": reason, "accepted": accepted}, now)
@@ -54,7 +54,7 @@ def release(connection: sa.Connection, invoice: str, who: str, reason: str, now:
 def reject(connection: sa.Connection, invoice: str, who: str, reason: str, now: datetime) -> None:
     """End an invoice unsealed and unsent; its bytes are kept, its number is free again."""
     row = _waiting(connection, invoice)
-    _need(reason)
+    need(reason)
     _change(connection, row.id, state=InvoiceState.REJECTED, updated_at=now, batch=None, next_at=None)
     ledger.append(connection, "act.reject", invoice, {"who": who, "reason": reason}, now)
 
@@ -62,7 +62,7 @@ def reject(connection: sa.Connection, invoice: str, who: str, reason: str, now: 
 def retry_job(connection: sa.Connection, job: str, who: str, reason: str, now: datetime) -> None:
     """Have a job read again. Invoices of it that are archived or rejected stay as they are."""
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()
-    _need(reason)
+    need(reason)
     if row.state not in AGAIN or row.original is None:
         raise RequestError(
             f"Job {row.number} is {row.state}: it cannot be read again.",
@@ -75,7 +75,7 @@ def retry_job(connection: sa.Connection, job: str, who: str, reason: str, now: d
 
 def resend(connection: sa.Connection, invoice: str, who: str, reason: str, now: datetime, contact: str = "") -> str:
     """Order one more message with a link of its own, to one contact or (empty) to all. Returns the dispatch's id."""
-    _need(reason)
+    need(reason)
     delivery = _sent(connection, invoice)
     known = [one["id"] for one in delivery.facts["contacts"]]
     if contact and contact not in known:
@@ -103,7 +103,8 @@ def go_live(connection: sa.Connection, who: str, now: datetime) -> None:
         invoices.update().where(invoices.c.id.in_(rehearsed)).values(state=InvoiceState.SPECIMEN, updated_at=now)
     )
     count = connection.execute(specimens).rowcount
-    unsent = sa.and_(deliveries.c.mode == Mode.REHEARSAL, deliveries.c.state == DeliveryState.DUE)
+    waiting = deliveries.c.state.in_([DeliveryState.DUE, DeliveryState.HELD])
+    unsent = sa.and_(deliveries.c.mode == Mode.REHEARSAL, waiting)
     connection.execute(deliveries.update().where(unsent).values(state=DeliveryState.REVOKED, batch=None, next_at=None))
     ledger.append(connection, "act.go-live", instance.identity(connection), {"who": who, "specimens": count}, now)
 
@@ -149,6 +150,6 @@ def _change(connection: sa.Connection, invoice: str, **values: Any) -> None:
     connection.execute(invoices.update().where(invoices.c.id == invoice).values(**values))
 
 
-def _need(reason: str) -> None:
+def need(reason: str) -> None:
     if not reason.strip():
         raise RequestError("A reason is missing.", remedy="Say why in a few words; the ledger keeps it: --reason …")

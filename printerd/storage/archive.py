@@ -99,7 +99,20 @@ class InvoiceLine:
     delivery: str = ""
 
 
-STEPS = ("failed", "uncertain", "refused", "due", "pending", "accepted", "opened", "acknowledged", "paper", "revoked")
+STEPS = (
+    "failed",
+    "uncertain",
+    "held",
+    "refused",
+    "due",
+    "pending",
+    "accepted",
+    "opened",
+    "acknowledged",
+    "paper",
+    "revoked",
+    "elsewhere",
+)
 """How far a delivery came for one contact, what needs a person first. A list shows the first of all contacts."""
 
 
@@ -165,7 +178,7 @@ class DeliveryLine:
 
     @property
     def step(self) -> str:
-        if self.state in (DeliveryState.DUE, DeliveryState.REVOKED):
+        if self.state != DeliveryState.SENT:
             return self.state
         if self.route == Route.PAPER:
             return "paper"
@@ -403,8 +416,14 @@ def _deliveries(conn: sa.Connection, of: Collection[str]) -> tuple[DeliveryLine,
     return tuple(_delivery_line(row, told[row.id], filed[row.id]) for row in rows)
 
 
+_first = events.alias()
+_begun = sa.select(_first.c.collected_at).where(_first.c.edge == events.c.edge).order_by(_first.c.seq).limit(1)
+CHAINED = (_begun.scalar_subquery(), events.c.edge, events.c.seq)
+"""The order of events: chain after chain as we came to know them (a restored edge begins a new one), then by number."""
+
+
 def _events_query(of: Collection[str]) -> sa.Select[Any]:
-    return sa.select(events).where(events.c.delivery.in_(of)).order_by(events.c.edge, events.c.seq)
+    return sa.select(events).where(events.c.delivery.in_(of)).order_by(*CHAINED)
 
 
 def _grouped(rows: Iterable[sa.Row[Any]]) -> defaultdict[str, list[sa.Row[Any]]]:

@@ -1,8 +1,11 @@
-"""The few facts of an instance that are no settings: whether it is live, and who it is."""
+"""The few facts of an instance that are no settings: whether it is live, who it is, and whether it was restored."""
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 
 import sqlalchemy as sa
 
@@ -26,6 +29,62 @@ def identity(connection: sa.Connection) -> str:
         found = str(uuid.uuid4())
         _put(connection, "identity", found)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """This instance began as a backup, and nobody has resumed it yet: what it sends may be sent for the second time.
+
+    Times are RFC 3339. ``made_at`` is the backup's: what happened after it is not known here. ``restored_at`` is when
+    the instance was made from it. ``out_tray`` are the names of the files that lay in the out-tray.
+    """
+
+    backup: str
+    made_at: str
+    restored_at: str
+    out_tray: tuple[str, ...] = ()
+
+
+def restored(connection: sa.Connection) -> Restored | None:
+    """What a restored instance began as, until somebody resumes it; ``None`` for any other."""
+    found = _get(connection, "restored")
+    facts = json.loads(found) if found else None
+    return Restored(**{**facts, "out_tray": tuple(facts["out_tray"])}) if facts else None
+
+
+def set_restored(connection: sa.Connection, facts: Restored | None) -> None:
+    """Begin as a backup or, with ``None``, resume."""
+    _put(connection, "restored", json.dumps(asdict(facts)) if facts else "")
+
+
+def sent_before(connection: sa.Connection) -> frozenset[str]:
+    """Numbers of invoices that are known to have been sent in a time of which this instance has no memory."""
+    return frozenset(json.loads(_get(connection, "sent-before") or "[]"))
+
+
+def set_sent_before(connection: sa.Connection, numbers: Collection[str]) -> None:
+    _put(connection, "sent-before", json.dumps(sorted(numbers), ensure_ascii=False))
+
+
+def first_receipt(connection: sa.Connection) -> int:
+    """The lowest number that a new receipt may have."""
+    return int(_get(connection, "first-receipt") or 1)
+
+
+def set_first_receipt(connection: sa.Connection, number: int) -> None:
+    _put(connection, "first-receipt", str(number))
+
+
+def take_unjudged(connection: sa.Connection) -> str:
+    """Until when (RFC 3339) events came with a backup whose receipts are not yet decided, once; empty when none did."""
+    found = _get(connection, "unjudged")
+    if found:
+        _put(connection, "unjudged", "")
+    return found
+
+
+def set_unjudged(connection: sa.Connection, until: str) -> None:
+    _put(connection, "unjudged", until)
 
 
 def _get(connection: sa.Connection, name: str) -> str:

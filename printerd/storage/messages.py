@@ -34,8 +34,10 @@ STANDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "refused": ("declined by the customer", "declined by the customers"),
         "failed": ("could not be mailed", "could not be mailed"),
         "uncertain": ("perhaps mailed, accounting decides", "perhaps mailed, accounting decides"),
+        "held": ("held after a restore, accounting decides", "held after a restore, accounting decides"),
         "paper": ("put into the out-tray for paper", "put into the out-tray for paper"),
         "revoked": ("withdrawn", "withdrawn"),
+        "elsewhere": ("sent before the restore", "sent before the restore"),
     },
     "fr": {
         "waiting": ("attend la comptabilité", "attendent la comptabilité"),
@@ -52,8 +54,13 @@ STANDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "refused": ("refusée par le client", "refusées par les clients"),
         "failed": ("non distribuée", "non distribuées"),
         "uncertain": ("peut-être envoyée, la comptabilité décide", "peut-être envoyées, la comptabilité décide"),
+        "held": (
+            "retenue après une restauration, la comptabilité décide",
+            "retenues après une restauration, la comptabilité décide",
+        ),
         "paper": ("déposée pour envoi papier", "déposées pour envoi papier"),
         "revoked": ("retirée", "retirées"),
+        "elsewhere": ("envoyée avant la restauration", "envoyées avant la restauration"),
     },
 }
 """Where an invoice stands, for one and for several."""

@@ -243,9 +243,17 @@ def test_a_revoked_delivery_has_ended(edge: Running) -> None:
         edge.client.remind(delivery, str(uuid4()), "", "again")
 
 
+def test_what_was_ordered_can_be_asked_for(edge: Running) -> None:
+    """A printerd that was restored learns of which invoice a delivery was that it has forgotten."""
+    delivery, facts = deliver(edge, unique("fabienne"))
+    assert edge.client.number_of(delivery) == facts["invoice"]["number"]
+
+
 def test_an_unknown_delivery_is_named(edge: Running) -> None:
-    """Reminding, revoking or giving a receipt for what the service never saw."""
+    """Asking for, reminding, revoking or giving a receipt for what the service never saw."""
     nowhere = DeliveryId(str(uuid4()))
+    with pytest.raises(RequestError):
+        edge.client.number_of(nowhere)
     with pytest.raises(RequestError):
         edge.client.remind(nowhere, str(uuid4()), "", "again")
     with pytest.raises(RequestError):
