@@ -185,7 +185,7 @@ class Mailer:
             pause = self._pause()
             if pause > 0:
                 return min(pause, 60.0)
-            found = await self._database.write_quietly(claim, self._office, now())
+            found = await self._database.write_quietly(claim, self._office, self._patience, now())
             if isinstance(found, Sending):
                 self._begun.append(monotonic())
                 return found

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import SystemRandom
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -133,14 +133,17 @@ def doubt_everything(connection: sqlite3.Connection, at: datetime) -> int:
     return len(rows)
 
 
-def claim(connection: sqlite3.Connection, office: Office, at: datetime) -> Sending | float | None:
+def claim(connection: sqlite3.Connection, office: Office, patience: Patience, at: datetime) -> Sending | float | None:
     """Take the next letter that is due, in phase ``connect``; else the time when one will be, else ``None``."""
     _drop_expired(connection, at)
-    row = connection.execute("SELECT * FROM outbox WHERE state = 'PENDING' ORDER BY next_at, id LIMIT 1").fetchone()
+    row = _first(connection, "ASC")
     if row is None:
         return None
     if row["next_at"] > at.timestamp():
-        return float(row["next_at"])
+        soonest, row = float(row["next_at"]), _first(connection, "DESC")
+        if row["next_at"] <= at.timestamp() + patience.most:
+            return soonest
+        # It waits longer than any letter may: the clock was ahead when it was put off, and has been set back since.
     connection.execute(
         "UPDATE outbox SET state = 'SENDING', phase = 'connect', attempt = attempt + 1 WHERE id = ?", (row["id"],)
     )
@@ -155,6 +158,12 @@ def claim(connection: sqlite3.Connection, office: Office, at: datetime) -> Sendi
         row["created_at"],
         office.decrypt(row["id"], row["wire"]),
     )
+
+
+def _first(connection: sqlite3.Connection, order: Literal["ASC", "DESC"]) -> Any:
+    """The letter that waits for the earliest time, or for the latest."""
+    query = f"SELECT * FROM outbox WHERE state = 'PENDING' ORDER BY next_at {order}, id LIMIT 1"  # noqa: S608 - one of two words
+    return connection.execute(query).fetchone()
 
 
 def _drop_expired(connection: sqlite3.Connection, at: datetime) -> None:

@@ -58,7 +58,7 @@ def test_after_a_crash_the_phase_decides(
     connection: sqlite3.Connection, office: Office, phase: outbox.Phase, state: str
 ) -> None:
     """Before DATA the letter cannot have gone and waits again; in it nobody knows, and it is never sent by itself."""
-    sending = outbox.claim(connection, office, NOW)
+    sending = outbox.claim(connection, office, PATIENCE, NOW)
     assert isinstance(sending, outbox.Sending)
     outbox.enter(connection, sending.id, phase)
     assert outbox.recover(connection, NOW) == ((1, 0) if state == "UNCERTAIN" else (0, 1))
@@ -70,10 +70,10 @@ def test_after_a_crash_the_phase_decides(
 
 def test_a_restored_backup_sends_nothing(connection: sqlite3.Connection, office: Office) -> None:
     """What waits in a backup may have gone since: all of it is in doubt, nothing is claimed."""
-    outbox.claim(connection, office, NOW)
+    outbox.claim(connection, office, PATIENCE, NOW)
     outbox.put_in_order(connection, "edge-1", restored=True)
     assert states(connection) == ["UNCERTAIN", "UNCERTAIN"]
-    assert outbox.claim(connection, office, NOW) is None
+    assert outbox.claim(connection, office, PATIENCE, NOW) is None
     assert len(events.after(connection, 0, events.FIRST)) == 2
 
 
@@ -96,21 +96,36 @@ def test_each_restore_begins_a_chain_of_its_own(connection: sqlite3.Connection, 
 
 def test_the_same_bytes_leave_at_every_attempt(connection: sqlite3.Connection, office: Office) -> None:
     """Message-ID, Date and boundary were fixed when the delivery was accepted."""
-    first = outbox.claim(connection, office, NOW)
+    first = outbox.claim(connection, office, PATIENCE, NOW)
     assert isinstance(first, outbox.Sending)
     outbox.settle(connection, first.id, outbox.Deferred("450 later", account=False), PATIENCE, NOW)
-    assert isinstance(outbox.claim(connection, office, NOW), outbox.Sending)  # the other contact's
+    assert isinstance(outbox.claim(connection, office, PATIENCE, NOW), outbox.Sending)  # the other contact's
     later = NOW + timedelta(minutes=2)
-    second = outbox.claim(connection, office, later)
+    second = outbox.claim(connection, office, PATIENCE, later)
     assert isinstance(second, outbox.Sending) and (second.id, second.attempt) == (first.id, 2)
     assert second.wire == first.wire
     (row,) = connection.execute("SELECT digest FROM outbox WHERE id = ?", (first.id,))
     assert row["digest"] == hashlib.sha256(first.wire).hexdigest()
 
 
+def test_a_clock_that_is_set_back_does_not_keep_a_letter(connection: sqlite3.Connection, office: Office) -> None:
+    """Put off while the clock was days ahead, a letter leaves now, before those that rightly wait."""
+    ahead = NOW + timedelta(days=2)
+    first = outbox.claim(connection, office, PATIENCE, ahead)
+    assert isinstance(first, outbox.Sending)
+    outbox.settle(connection, first.id, outbox.Deferred("450 later", account=False), PATIENCE, ahead)
+    second = outbox.claim(connection, office, PATIENCE, NOW)
+    assert isinstance(second, outbox.Sending) and second.id != first.id
+    outbox.settle(connection, second.id, outbox.Deferred("450 later", account=False), PATIENCE, NOW)
+    again = outbox.claim(connection, office, PATIENCE, NOW)
+    assert isinstance(again, outbox.Sending) and again.id == first.id
+    waits = outbox.claim(connection, office, PATIENCE, NOW)
+    assert isinstance(waits, float) and 0 < waits - NOW.timestamp() <= PATIENCE.most
+
+
 def test_a_letter_whose_link_has_ended_is_not_sent(connection: sqlite3.Connection, office: Office) -> None:
     """It fails with the reason, rather than mail a link that opens nothing."""
-    assert outbox.claim(connection, office, datetime(2100, 1, 1, tzinfo=UTC)) is None
+    assert outbox.claim(connection, office, PATIENCE, datetime(2100, 1, 1, tzinfo=UTC)) is None
     found = events.after(connection, 0, events.FIRST)
     assert [event["data"]["reason"] for event in found] == ["expired", "expired"]
 
@@ -119,7 +134,7 @@ def test_a_letter_revoked_on_its_way_is_not_tried_again(
     connection: sqlite3.Connection, office: Office, tmp_path: Path
 ) -> None:
     """Revoked while the relay was asked: if the relay puts it off, that was the last attempt."""
-    sending = outbox.claim(connection, office, NOW)
+    sending = outbox.claim(connection, office, PATIENCE, NOW)
     assert isinstance(sending, outbox.Sending)
     deliveries.revoke(connection, tmp_path, DELIVERY, NOW, 30)
     outbox.settle(connection, sending.id, outbox.Deferred("450 later", account=False), PATIENCE, NOW)
@@ -133,7 +148,7 @@ def handed_over(connection: sqlite3.Connection, contact: str, at: datetime) -> N
 def test_a_document_goes_some_days_after_everybody_has_it(connection: sqlite3.Connection, tmp_path: Path) -> None:
     """As long as one contact has not got it, it stays; then for thirty days more; then row and file are gone."""
     file = documents.path_of(tmp_path, DIGEST)
-    late = NOW + timedelta(days=60)
+    late = NOW + timedelta(days=2)
     handed_over(connection, "k1", NOW)
     assert documents.release(connection, tmp_path, late, 30) == 0
     handed_over(connection, "k2", late)
@@ -165,7 +180,7 @@ def test_what_an_upload_left_behind_is_deleted(tmp_path: Path) -> None:
 
 def test_a_link_used_before_the_doubt_resolves_it_at_once(connection: sqlite3.Connection, office: Office) -> None:
     """A scanner opens the link while the relay's answer is still awaited: the answer is lost, the letter is not."""
-    sending = outbox.claim(connection, office, NOW)
+    sending = outbox.claim(connection, office, PATIENCE, NOW)
     assert isinstance(sending, outbox.Sending)
     (link,) = connection.execute("SELECT token_hash FROM links WHERE message = ?", (sending.id,))
     connection.execute("INSERT INTO visits VALUES (?, 'automatic', '2026-11-24T09')", (link["token_hash"],))
@@ -185,6 +200,6 @@ def test_a_long_history_of_letters_costs_the_next_one_nothing(connection: sqlite
     )
     ticks: list[int] = []
     connection.set_progress_handler(lambda: ticks.append(1), 1000)
-    assert isinstance(outbox.claim(connection, office, NOW), outbox.Sending)
+    assert isinstance(outbox.claim(connection, office, PATIENCE, NOW), outbox.Sending)
     assert outbox.backlog(connection) == 2
     assert len(ticks) < 5
