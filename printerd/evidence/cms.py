@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from asn1crypto import algos, cms, core, parser, x509  # type: ignore[import-untyped]
 from cryptography.hazmat.primitives import hashes
@@ -40,6 +41,17 @@ def fingerprint(certificate: x509.Certificate) -> Digest:
     return Digest(hashlib.sha256(certificate.dump()).hexdigest())
 
 
+def require_in_force(pair: KeyPair, where: str = "") -> None:
+    """What a certificate that has run out, or has not begun, signs now would never be accepted."""
+    begins, ends = pair.certificate.not_valid_before, pair.certificate.not_valid_after
+    if not begins <= datetime.now(UTC) <= ends:
+        raise ConfigurationError(
+            f"The certificate is valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}: not now.",
+            where=where,
+            remedy="Check this machine's clock, then renew the certificate.",
+        )
+
+
 def sign(
     pair: KeyPair,
     content_type: str,
@@ -53,7 +65,9 @@ def sign(
 
     ``content`` is enclosed when given, detached else. ``timestamp`` gets the
     signature's bytes and gives the token for them (RFC 3161 appendix A).
+    ``ConfigurationError`` when the certificate is not in force: the key may have been loaded long ago.
     """
+    require_in_force(pair)
     attributes = _attributes(pair, content_type, digest)
     # RFC 5652 section 5.4: they are signed as the SET that they are, and sent under the tag [0].
     signature = _raw(pair.key, _set(*attributes))

@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from printerd import systemd
 from printerd.errors import ConfigurationError
-from printerd.evidence.cms import KeyPair, PrivateKey, usable
+from printerd.evidence.cms import KeyPair, PrivateKey, require_in_force, usable
 
 KEY_BITS = 3072
 """Good beyond 2030 (ANSSI, BSI TR-02102), and read by every PDF reader."""
@@ -61,7 +61,9 @@ def from_pkcs12(path: Path, passphrase_file: Path | None) -> KeyPair:
             "The PKCS#12 file holds no key with a certificate.", where=str(path), remedy="Export both into the file."
         )
     chain = tuple(_asn1(extra.certificate) for extra in store.additional_certs)
-    return _in_force(KeyPair(usable(store.key, str(path)), _asn1(store.cert.certificate), chain), path)
+    pair = KeyPair(usable(store.key, str(path)), _asn1(store.cert.certificate), chain)
+    require_in_force(pair, str(path))
+    return pair
 
 
 def remember(folder: Path, pair: KeyPair) -> None:
@@ -121,19 +123,9 @@ def _pair(folder: Path, stem: str, name: x509.Name, extensions: tuple[tuple[x509
             where=str(certificate_file),
             remedy=f"Restore {stem}.key and {stem}.crt from the same backup.",
         )
-    return _in_force(KeyPair(key, _asn1(certificate)), certificate_file)
-
-
-def _in_force(pair: KeyPair, path: Path) -> KeyPair:
-    """What a certificate that has run out, or has not begun, signs now would never be accepted."""
-    begins, ends = pair.certificate.not_valid_before, pair.certificate.not_valid_after
-    if begins <= datetime.now(UTC) <= ends:
-        return pair
-    raise ConfigurationError(
-        f"The certificate is valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}: not now.",
-        where=str(path),
-        remedy="Check this machine's clock, then renew the certificate.",
-    )
+    pair = KeyPair(key, _asn1(certificate))
+    require_in_force(pair, str(certificate_file))
+    return pair
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from printerd.errors import ConfigurationError
-from printerd.evidence import keys, sealing, trust
+from printerd.evidence import cms, keys, sealing, trust
 from tests.evidence.conftest import FIRM
 
 
@@ -194,3 +194,13 @@ def test_a_certificate_that_is_not_in_force_is_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(keys, "VALID", timedelta(minutes=-30))
     with pytest.raises(ConfigurationError, match="not now"):
         keys.seal(tmp_path, FIRM)
+
+
+def test_a_key_seals_nothing_once_its_certificate_has_run_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key was loaded while it was in force; the next signature is refused, not made for nobody."""
+    monkeypatch.setattr(keys, "VALID", timedelta(seconds=2))
+    pair = keys.seal(tmp_path, FIRM)
+    assert cms.sign(pair, "data", bytes(32))
+    time.sleep(2.1)
+    with pytest.raises(ConfigurationError, match="not now"):
+        cms.sign(pair, "data", bytes(32))
