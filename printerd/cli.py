@@ -160,19 +160,24 @@ def _open(state: Path | None, assign: Sequence[str] | None) -> Instance:
 def serve(
     state: StateDir = None,
     assign: Assign = None,
-    only: Annotated[str, typer.Option("--only", help="Run one role: capture, worker or receipts.")] = "",
+    only: Annotated[str, typer.Option("--only", help="Run one role: capture, worker, receipts or health.")] = "",
 ) -> None:
     """Run the whole service until Ctrl-C or SIGTERM."""
     from printerd import logs, roles, supervisor
 
     layout, settings = _configured(state, assign)
     logs.to_stderr()
-    alone: Mapping[str, Callable[[Layout, Settings], None]] = {"capture": roles.capture, "worker": roles.worker}
+    alone: Mapping[str, Callable[[Layout, Settings], None]] = {
+        "capture": roles.capture,
+        "worker": roles.worker,
+        "health": roles.health,
+    }
     if only and only not in supervisor.ROLES:
         raise RequestError(f"There is no role {only!r}.", remedy=f"Choose one of: {', '.join(supervisor.ROLES)}")
     if only in alone:
         layout.make()
-        supervisor.prepare(layout, settings)
+        if only != "health":  # it looks and changes nothing
+            supervisor.prepare(layout, settings)
         alone[only](layout, settings)
         return
     run = (only,) if only else supervisor.ROLES
@@ -518,6 +523,35 @@ def _number(ask: Callable[[], str]) -> str:
         return ask()
     except Failure:
         return ""
+
+
+@app.command()
+def doctor(state: StateDir = None, assign: Assign = None, as_json: Json = False) -> None:
+    """Look at everything: processes, disk, keys, mail relay, timestamps, settings, what waits.
+
+    Exit status: 0 nothing is to be mended, 1 something is.
+    """
+    from printerd import roles
+    from printerd.health import checks, findings, machine
+
+    instance = _open(state, assign)
+    site = roles.site(instance.layout, _as_it_runs(instance))
+    runs = machine.service(site).fine
+    found = findings.ask_all([check for check in checks.CHECKS if runs or not check.running], site)
+    _show([finding.as_json() for finding in found], findings.table(found), as_json)
+    raise typer.Exit(0 if all(finding.ok for finding in found) else 1)
+
+
+def _as_it_runs(instance: Instance) -> Settings:
+    """The settings with the addresses that a running service really has."""
+    from printerd import config
+
+    try:
+        told = addresses(instance.layout)
+    except RequestError:
+        return instance.settings
+    keys = {"ipp": "listen.ipp", "api": "receipts.api"}
+    return config.moved(instance.settings, {keys[name]: place for name, place in told.items() if name in keys})
 
 
 # Jobs ---------------------------------------------------------------------------------------------------------------

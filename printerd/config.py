@@ -59,6 +59,10 @@ def _without_password(value: str) -> str:
     return value
 
 
+def _address_or_none(value: str) -> str:
+    return _address(value) if value else value
+
+
 def _iban(value: str) -> str:
     return str(iban_number.validate(iban_number.compact(value)))
 
@@ -66,6 +70,7 @@ def _iban(value: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 OwnAddress = Annotated[str, AfterValidator(_own_address)]
 DatabaseUrl = Annotated[str, AfterValidator(_without_password)]
+AddressOrNone = Annotated[str, AfterValidator(_address_or_none)]
 Iban = Annotated[str, AfterValidator(_iban)]
 
 
@@ -76,6 +81,9 @@ class Section(BaseModel):
 class Listen(Section):
     ipp: Address = Field("127.0.0.1:8631", description="Printer and console: HOST:PORT. Loopback until you open it.")
     names: tuple[str, ...] = Field((), description="Host names under which clients reach this machine.")
+    health: AddressOrNone = Field(
+        "127.0.0.1:8635", description="Health and metrics (/healthz, /metrics): HOST:PORT; off when empty."
+    )
 
 
 class Limits(Section):
@@ -197,6 +205,15 @@ def load(state: Path, assignments: Iterable[str] = ()) -> Settings:
         return Settings(**_laid_over(_laid_over(written, EnvSettingsSource(Settings)()), chosen))
     except ValidationError as error:
         raise _explained(error, source, chosen) from None
+
+
+def moved(settings: Settings, places: Mapping[str, str]) -> Settings:
+    """The same settings with other addresses: ``{"listen.ipp": "127.0.0.1:40123"}``."""
+    sections: dict[str, Section] = {}
+    for key, place in places.items():
+        name, _, last = key.partition(".")
+        sections[name] = sections.get(name, getattr(settings, name)).model_copy(update={last: place})
+    return settings.model_copy(update=sections)
 
 
 def config_file(state: Path) -> Path | None:

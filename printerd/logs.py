@@ -12,12 +12,12 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, TextIO
-
-import structlog
-from structlog.typing import Processor
 
 from printerd.terminal import plain
 
@@ -34,12 +34,19 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 NAMES = frozenset({"authorization", "passphrase", "password", "secret", "token"})
 """Names whose values are not written, whatever they are."""
 
-_FIRST = ("timestamp", "level", "logger", "event")
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record has; whatever else it has was given with ``extra``."""
+_bound: ContextVar[Mapping[str, Any]] = ContextVar("bound", default=MappingProxyType({}))
 
 
-def bound(**ids: Any) -> AbstractContextManager[None]:
+@contextmanager
+def bound(**ids: Any) -> Iterator[None]:
     """Every record made inside carries these ids: ``with bound(job=job.id): …`` (this thread or task only)."""
-    return structlog.contextvars.bound_contextvars(**ids)
+    token = _bound.set({**_bound.get(), **ids})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
 
 
 def to_stderr(stream: TextIO | None = None) -> None:
@@ -54,38 +61,37 @@ def to_stderr(stream: TextIO | None = None) -> None:
     logging.getLogger("dbos").addHandler(logging.NullHandler())
 
 
-class Lines(structlog.stdlib.ProcessorFormatter):
+class Lines(logging.Formatter):
     """One record begins one line. Lines that follow are indented, so that none of them passes for a record."""
 
-    def __init__(self, renderer: Processor) -> None:
-        super().__init__(
-            foreign_pre_chain=[
-                structlog.contextvars.merge_contextvars,
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.stdlib.ExtraAdder(),
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-            ],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                veil,
-                renderer,
-            ],
-        )
+    def __init__(self, render: Callable[[dict[str, Any]], str]) -> None:
+        super().__init__()
+        self._render = render
 
     def format(self, record: logging.LogRecord) -> str:
-        return plain(super().format(record)).replace("\n", "\n    ")
+        return plain(self._render(veil(self._facts(record)))).replace("\n", "\n    ")
+
+    def _facts(self, record: logging.LogRecord) -> dict[str, Any]:
+        """Time, level, logger and words; then what is bound, what was given, and the trace of a failure."""
+        facts = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+            **_bound.get(),
+            **{name: value for name, value in vars(record).items() if name not in _OWN},
+        }
+        return facts | ({"exception": self.formatException(record.exc_info)} if record.exc_info else {})
 
 
-def veil(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def veil(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Take out what has the form, or the name, of a secret."""
-    return {name: "…" if name.lower() in NAMES else _veiled(value) for name, value in event.items()}
+    return {name: "…" if name.lower() in NAMES else _veiled(value) for name, value in facts.items()}
 
 
 def _veiled(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return veil(None, "", dict(value))
+        return veil({str(name): item for name, item in value.items()})
     if isinstance(value, list | tuple):
         return [_veiled(item) for item in value]
     if isinstance(value, int | float | None):
@@ -96,18 +102,17 @@ def _veiled(value: Any) -> Any:
     return text
 
 
-def as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    """One object on one line, the time first, the rest as it was given."""
-    ordered = {name: event.pop(name) for name in _FIRST if name in event} | dict(event)
-    return json.dumps(ordered, ensure_ascii=False)
+def as_json(facts: dict[str, Any]) -> str:
+    """One object on one line."""
+    return json.dumps(facts, ensure_ascii=False)
 
 
-def words(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    """``12:34:56 info    job settled  number=12 user=marie``: the same for people who look on."""
-    time, level, trace = event.pop("timestamp", "")[11:19], event.pop("level", ""), event.pop("exception", "")
-    what, _ = event.pop("event", ""), event.pop("logger", "")
-    beside = " ".join(f"{name}={_word(value)}" for name, value in event.items())
-    return f"{time} {level:8} {what}  {beside}".rstrip() + (f"\n{trace}" if trace else "")
+def words(facts: dict[str, Any]) -> str:
+    """``12:34:56 info     job settled  number=12 user=marie``: the same for people who look on."""
+    time, level, _, what = (facts.pop(name) for name in ("timestamp", "level", "logger", "event"))
+    trace = facts.pop("exception", "")
+    beside = " ".join(f"{name}={_word(value)}" for name, value in facts.items())
+    return f"{time[11:19]} {level:8} {what}  {beside}".rstrip() + (f"\n{trace}" if trace else "")
 
 
 def _word(value: Any) -> str:

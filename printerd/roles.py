@@ -15,8 +15,9 @@ import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from printerd import config, systemd, wake
 from printerd.config import Settings
@@ -25,6 +26,9 @@ from printerd.storage import instance
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 from printerd.supervisor import Layout, bind, shown, tell
+
+if TYPE_CHECKING:
+    from printerd.health.site import Site
 
 PRINTER_NAME = "Invoice Printer"
 CHECKPOINT_EVERY = 60.0
@@ -125,7 +129,7 @@ def worker(layout: Layout, settings: Settings) -> None:
         database = Database(layout.database_url(settings))
         Blobs(layout.root).recover()
         stages, chores = _work(layout, settings, database)
-        working = Worker(database, stages, chores, layout.bell)
+        working = Worker(database, stages, chores, layout.bell, layout.metrics)
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             working.stop()
@@ -199,6 +203,69 @@ def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, 
 
     chores = (Chore(partial(delivering.collect, COLLECT_WAIT), 0.05), Chore(pipeline.checkpoint, CHECKPOINT_EVERY))
     return (*pipeline.stages(), *delivering.stages()), chores
+
+
+def health(layout: Layout, settings: Settings) -> None:
+    """/healthz and /metrics on an address of their own, until SIGTERM."""
+    from printerd.health.server import Server, Watch
+
+    if not settings.listen.health:
+        raise ConfigurationError(
+            "listen.health is empty: there is no address to serve.", remedy="Set it, for example to 127.0.0.1:8635."
+        )
+    if not layout.secret.exists():
+        raise ConfigurationError(
+            f"There is no instance in {layout.root} yet.", remedy="Start it first: invoice-printer serve"
+        )
+    watch = Watch(site(layout, settings))
+    server = Server(bind("health", settings.listen.health), watch, settings.listen.names, _alive)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))  # it holds nothing
+    systemd.notify("READY=1")
+    server.serve_forever()
+
+
+def _alive() -> None:
+    systemd.notify("WATCHDOG=1")
+
+
+def site(layout: Layout, settings: Settings) -> Site:
+    """What the checks look at, for the process that answers monitors and for ``doctor``."""
+    from printerd import metrics
+    from printerd.delivery.edge import EdgeClient
+    from printerd.health import service
+    from printerd.health.site import Relay, Site
+
+    edge = EdgeClient(_edge_address(settings.receipts.api), layout.secret.read_text().strip(), timeout=service.PATIENCE)
+    secrets = (settings.smtp.password_file, settings.signature.pkcs12, settings.signature.passphrase_file)
+    return Site(
+        root=layout.root,
+        keys=layout.keys,
+        templates=layout.templates,
+        children=layout.children,
+        locks=(layout.root / "lock", layout.run / "worker.lock"),
+        database=Database(layout.database_url(settings), patience=int(service.PATIENCE * 1000)),
+        edge=edge.status,
+        worker=partial(metrics.ask, layout.metrics, service.PATIENCE),
+        reach=_reach,
+        printer=settings.listen.ipp,
+        free_space=settings.limits.free_space,
+        timestamp_url="" if settings.timestamp.url == "local:" else settings.timestamp.url,
+        firm=next((one.name for one in settings.issuers.values()), PRINTER_NAME),
+        own_key=bool(settings.signature.pkcs12),
+        relay=Relay(settings.smtp.host, settings.smtp.port, settings.smtp.tls, settings.smtp.user),
+        secrets=tuple(Path(systemd.secret_file(one)) for one in secrets if one),
+        settings={
+            "issuers": tuple(settings.issuers),
+            "receipts.public_url": settings.receipts.public_url,
+            "rehearsal.to": settings.rehearsal.to,
+            "listen.ipp": settings.listen.ipp,
+            "listen.names": settings.listen.names,
+        },
+    )
+
+
+def _reach(host: str, port: int) -> None:
+    socket.create_connection((host, port), timeout=3).close()
 
 
 def _edge_address(address: str) -> str:

@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +34,12 @@ from printerd.errors import ConfigurationError
 from printerd.storage import instance, migrations
 from printerd.storage.database import Database
 
-LISTENS: Mapping[str, tuple[str, ...]] = {"capture": ("ipp",), "worker": (), "receipts": ("public", "api")}
+LISTENS: Mapping[str, tuple[str, ...]] = {
+    "capture": ("ipp",),
+    "worker": (),
+    "receipts": ("public", "api"),
+    "health": ("health",),
+}
 """The sockets of each role, by their name in our settings and as FileDescriptorName= of a socket unit."""
 ROLES = tuple(LISTENS)
 PR_SET_PDEATHSIG = 1
@@ -45,6 +51,8 @@ LOOK_EVERY = 0.1
 """Seconds between two looks at the children."""
 HUNG = 120.0
 """Seconds after which a child that answered once, and says nothing any more, is killed and started again."""
+REMEMBERED = 20
+"""Ends of a child that are remembered."""
 GRACE = 10.0
 """Seconds that children get to end by themselves."""
 BACKLOG = 1024
@@ -75,6 +83,16 @@ class Layout:
     @property
     def bell(self) -> Path:
         return self.run / "worker.sock"
+
+    @property
+    def metrics(self) -> Path:
+        """Where the worker tells its numbers."""
+        return self.run / "metrics.sock"
+
+    @property
+    def children(self) -> Path:
+        """Where the supervisor writes down how its children do."""
+        return self.run / "children.json"
 
     @property
     def ears(self) -> Path:
@@ -114,7 +132,8 @@ class Supervisor:
         self._layout = layout
         self._settings = settings
         self._assignments = assignments
-        self._roles = roles
+        self._roles = [role for role in roles if role != "health" or settings.listen.health]
+        self._account = ""
         self._sockets: dict[str, socket.socket] = {}
         self._children: dict[str, _Child] = {}
         self._patience, self._due = systemd.watchdog(), 0.0
@@ -137,6 +156,7 @@ class Supervisor:
             while not self._stopping:
                 for child in self._children.values():
                     child.keep()
+                self._write_down()
                 self._listen(ears)
             systemd.notify("STOPPING=1")
             self._end()
@@ -144,6 +164,16 @@ class Supervisor:
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
+
+    def _write_down(self) -> None:
+        """How the children do, for those who watch over the service. A full disk keeps nobody from being started."""
+        account = json.dumps({role: child.account() for role, child in self._children.items()})
+        if account != self._account:
+            self._account = account
+            with contextlib.suppress(OSError):
+                partial_ = self._layout.children.with_suffix(".new")
+                partial_.write_text(account)
+                partial_.replace(self._layout.children)
 
     def _listen(self, ears: systemd.Ears) -> None:
         """Ready is the service whose children all answered; as long as it looks after them, it is not hung."""
@@ -163,6 +193,7 @@ class Supervisor:
         deadline = time.monotonic() + GRACE
         for child in self._children.values():
             child.end(deadline)
+        self._layout.children.unlink(missing_ok=True)
         for role, told in (("capture", self._layout.addresses), ("receipts", self._layout.receipt_settings)):
             if role in self._roles:
                 told.unlink(missing_ok=True)
@@ -174,6 +205,7 @@ class Supervisor:
             "ipp": self._settings.listen.ipp,
             "public": self._settings.receipts.public,
             "api": self._settings.receipts.api,
+            "health": self._settings.listen.health,
         }
         names = [name for role in self._roles for name in LISTENS[role]]
         self._sockets = {name: bind(name, wanted[name]) for name in names}
@@ -194,6 +226,8 @@ class Supervisor:
             tell(self._layout, told)
             print(f"Printer  ipp://{told['ipp']}/ipp/print", flush=True)
         print(f"Pages    {told['public_url']}", flush=True)
+        if "health" in told:
+            print(f"Health   http://{told['health']}/healthz", flush=True)
 
     # Children
 
@@ -204,13 +238,14 @@ class Supervisor:
             write_private(settings, json.dumps(self._receipt_settings(), indent=1).encode())
             fds = [self._sockets[name].fileno() for name in ("public", "api")]
             return [sys.executable, "-m", "receipt_service", "--settings", str(settings)], fds
-        inherited = {"listen.ipp": self._fd("ipp")} if role == "capture" else {}
+        inherited = {f"listen.{name}": self._fd(name) for name in LISTENS[role]}
         told = {"receipts.api": self.address("api"), "receipts.public_url": self._public_url()}
+        told |= {"listen.ipp": self.address("ipp")} if role == "health" and "ipp" in self._sockets else {}
         assignments = [*self._assignments, *(f'{key}="{value}"' for key, value in (told | inherited).items())]
         command = [sys.executable, "-m", "printerd", "serve", "--only", role, "--state", str(self._layout.root)]
         for assignment in assignments:
             command += ["--set", assignment]
-        return command, [self._sockets["ipp"].fileno()] if role == "capture" else []
+        return command, [self._sockets[name].fileno() for name in LISTENS[role]]
 
     def _receipt_settings(self) -> dict[str, Any]:
         """The receipt service's own settings (its contract): the only place where both meet by value."""
@@ -257,6 +292,12 @@ class _Child:
         self._due = 0.0
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._deaths: deque[float] = deque(maxlen=REMEMBERED)
+        self._status: int | None = None
+
+    def account(self) -> dict[str, Any]:
+        """Its process, the moments of its latest ends (seconds of the monotonic clock), and its last exit status."""
+        return {"pid": self._process and self._process.pid, "deaths": list(self._deaths), "status": self._status}
 
     def keep(self) -> None:
         """Start it if it is not running and its pause is over."""
@@ -272,7 +313,8 @@ class _Child:
             self._watch(now)
             return
         log.error("%s ended with status %s; starting it again in %.1f s", self._role, code, self._pause)
-        self._process = None
+        self._process, self._status = None, code
+        self._deaths.append(now)
         self._due = now + self._pause
         self._pause = min(LAST_PAUSE, self._pause * 2)
 
@@ -380,7 +422,12 @@ def bind(name: str, address: str) -> socket.socket:
         ) from None
 
 
-_KEYS: Mapping[str, str] = {"ipp": "listen.ipp", "public": "receipts.public", "api": "receipts.api"}
+_KEYS: Mapping[str, str] = {
+    "ipp": "listen.ipp",
+    "public": "receipts.public",
+    "api": "receipts.api",
+    "health": "listen.health",
+}
 
 
 def _listen_tcp(host: str, port: int) -> socket.socket:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
-from printerd import systemd
+from printerd import logs, metrics, systemd
 from printerd.errors import Failure, IntegrityError, TransientError
 from printerd.model import BatchId
 from printerd.storage import claims
@@ -61,13 +61,16 @@ class Chore:
 class Worker:
     """Runs ``stages`` until :meth:`stop`; ``chores`` are called for ever in threads of their own."""
 
-    def __init__(self, database: Database, stages: Sequence[Stage], chores: Sequence[Chore], bell: Path) -> None:
+    def __init__(
+        self, database: Database, stages: Sequence[Stage], chores: Sequence[Chore], bell: Path, metrics_socket: Path
+    ) -> None:
         self._database = database
         self._stages = {stage.name: stage for stage in stages}
         self._chores = chores
         self._bell = Bell(bell)
         self._ring = bell
-        self._running: defaultdict[str, set[str]] = defaultdict(set)
+        self._metrics_socket = metrics_socket
+        self._running: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._mend_at = 0.0
@@ -75,6 +78,7 @@ class Worker:
     def run(self) -> None:
         """Start the engine, take up what an earlier worker left, and dispatch until :meth:`stop`."""
         self._launch()
+        metrics.tell(self._metrics_socket, self.oldest)
         systemd.notify("READY=1")
         for chore in self._chores:
             threading.Thread(target=self._for_ever, args=(chore,), daemon=True).start()
@@ -89,6 +93,12 @@ class Worker:
     def busy(self) -> bool:
         with self._lock:
             return any(self._running.values())
+
+    def oldest(self) -> dict[str, float]:
+        """For how many seconds the oldest batch of each stage has been at work; stages that rest are left out."""
+        now = time.monotonic()
+        with self._lock:
+            return {stage: now - min(begun.values()) for stage, begun in self._running.items() if begun}
 
     # The engine
 
@@ -114,7 +124,8 @@ class Worker:
     def _durable(self, stage: Stage) -> Callable[[str], None]:
         @DBOS.step(name=stage.name)
         def step(batch: str) -> None:
-            stage.run(BatchId(batch))
+            with logs.bound(stage=stage.name, batch=batch), metrics.STAGE_SECONDS.labels(stage.name).time():
+                stage.run(BatchId(batch))
 
         @DBOS.workflow(name=stage.name, max_recovery_attempts=STARTS)
         def workflow(batch: str) -> None:
@@ -128,11 +139,11 @@ class Worker:
 
     def _begins(self, stage: Stage, batch: str) -> None:
         with self._lock:
-            self._running[stage.name].add(batch)
+            self._running[stage.name].setdefault(batch, time.monotonic())
 
     def _ends(self, stage: Stage, batch: str) -> None:
         with self._lock:
-            self._running[stage.name].discard(batch)
+            self._running[stage.name].pop(batch, None)
         ring(self._ring)
 
     # The dispatcher

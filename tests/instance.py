@@ -37,6 +37,7 @@ T = TypeVar("T")
 PROGRAM = [sys.executable, "-m", "printerd"]
 SETTINGS = {
     "listen.ipp": "127.0.0.1:0",
+    "listen.health": "127.0.0.1:0",
     "receipts.public": "127.0.0.1:0",
     "receipts.api": "127.0.0.1:0",
     "smtp.sender": "Comptabilité <compta@aubonmoulin.example>",

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from printerd.delivery import collect, contract, paper, routes
+from printerd import logs, metrics
+from printerd.delivery import collect, contract, journal, paper, routes
 from printerd.delivery.collect import Ordered
 from printerd.delivery.edge import EdgeClient
 from printerd.errors import ConfigurationError, DocumentError, Failure, IntegrityError, TransientError
@@ -191,6 +192,8 @@ class Delivering:
             self._make_due(connection, found, self._patient(connection, name, looked, until), until)
             if came_until := instance.take_unjudged(connection):
                 self._make_due(connection, (), _without_receipt(connection), datetime.fromisoformat(came_until))
+        with self.database.read() as connection:
+            journal.tell(connection, found)
         return len(found)
 
     def _keep(self, connection: sa.Connection, found: Iterable[Event]) -> None:
@@ -280,6 +283,7 @@ class Delivering:
             filed = connection.execute(sa.select(receipts).where(receipts.c.id == row.id)).one()
             body = records.receipt(filed._asdict(), act, sealed["record"])
             ledger.append(connection, "receipt", row.id, body, self.now())
+        log.info("receipt filed", extra={"receipt": row.id, "number": row.number, "delivery": row.delivery})
 
     def _facts(self, connection: sa.Connection, row: sa.Row[Any]) -> Mapping[str, Any]:
         """The record of a receipt, from the rows that are there."""
@@ -344,10 +348,12 @@ class Delivering:
     def _attempt(self, stage: Stage, row: sa.Row[Any], work: Callable[[sa.Row[Any]], None]) -> None:
         """A row that fails is due again later, with the reason beside it; the others go on."""
         try:
-            work(row)
+            with logs.bound(row=row.id):
+                work(row)
         except Exception as error:
+            metrics.failed(stage.name, error)
             if not isinstance(error, TransientError):
-                log.error("%s %s failed", stage.name, row.id, exc_info=error)
+                log.error("%s failed", stage.name, exc_info=error, extra={"row": row.id})
             trouble = error.what if isinstance(error, Failure) else type(error).__name__
             with self.database.write() as connection:
                 later(connection, stage, [row], self.now(), trouble)

@@ -14,6 +14,7 @@ ADDRESSES: Mapping[str, tuple[str, int]] = {
     "listen.ipp": ("printer and console", 8631),
     "receipts.public": ("customers' pages", 8632),
     "receipts.api": ("delivery contract", 8633),
+    "listen.health": ("health and metrics", 8635),
 }
 """Setting → what listens there, and its usual port."""
 
@@ -66,11 +67,12 @@ def listening(port: int) -> socket.socket:
 
 def config(addresses: Mapping[str, Place], smtp_port: int) -> str:
     """The text of ``config.toml``; a JSON string is a TOML string as well."""
-    ipp, public, api = (addresses[setting].address for setting in ADDRESSES)
+    ipp, public, api, health = (addresses[setting].address for setting in ADDRESSES)
     name, address = (json.dumps(text, ensure_ascii=False) for text in (ISSUER.name, ISSUER.address))
     return f"""# Written by the demo; it is written anew at its next start.
 [listen]
 ipp = "{ipp}"
+health = "{health}"
 
 [receipts]
 public = "{public}"

@@ -21,13 +21,12 @@ from asn1crypto import parser, tsp  # type: ignore[import-untyped]
 from printerd.errors import ConfigurationError, IntegrityError, TransientError
 from printerd.evidence import keys, signatures
 from printerd.evidence.cms import KeyPair, sign
+from printerd.metrics import AUTHORITY
 
 Authority = Callable[[bytes], bytes]
 """TimeStampReq in, TimeStampResp out, both DER. ``TransientError`` when no answer is to be had."""
 
 LOCAL = "local:"
-TROUBLE = "The timestamp authority"
-"""How every failure of an authority begins, so that a row's ``trouble`` tells it."""
 TIMEOUT = httpx.Timeout(15.0, connect=5.0)
 CLOCKS = timedelta(minutes=5)
 """How far an authority's clock and ours may be apart: with more, one of them is wrong, and the stamp worth nothing."""
@@ -62,7 +61,7 @@ class Stamper:
             _require_now(token.timestamp.time)
         except IntegrityError as error:
             raise TransientError(
-                f"{TROUBLE}'s answer is not valid. {error.what}",
+                f"{AUTHORITY}'s answer is not valid. {error.what}",
                 remedy="It is asked again; if it goes on, set timestamp.url to another authority.",
             ) from error
         return Stamp(answer, content, token)
@@ -136,7 +135,7 @@ class HttpAuthority:
 
     def _away(self, what: str) -> TransientError:
         return TransientError(
-            f"{TROUBLE} {what}.",
+            f"{AUTHORITY} {what}.",
             where=str(self._address),
             remedy="It is asked again; check timestamp.url and the way to it.",
         )

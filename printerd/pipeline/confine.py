@@ -13,14 +13,14 @@ import platform
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 # prctl(2), unshare(2)
-_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
+_PR_SET_PDEATHSIG, _PR_GET_SECCOMP, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 21, 22, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 # landlock(7): system calls, and the rights of a version 3 rule set (version 1 has 13 bits, 2 adds REFER, 3 TRUNCATE)
@@ -132,10 +132,30 @@ def lower(which: int, value: int) -> None:
     resource.setrlimit(which, (lowest, lowest))
 
 
-def _leave_network() -> None:
+def offered() -> Mapping[str, bool]:
+    """Which walls this kernel offers to this user."""
+    return {
+        "Landlock": landlock_version() > 0,
+        "an empty network": _in_child(_leave_network),
+        "a filter of system calls": _filters(),
+    }
+
+
+def _in_child(attempt: Callable[[], bool]) -> bool:
+    """What an attempt would give, without doing it to this process."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if attempt() else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _filters() -> bool:
+    return platform.machine() in _ARCHITECTURES and int(_LIBC.prctl(_PR_GET_SECCOMP, 0, 0, 0, 0)) >= 0
+
+
+def _leave_network() -> bool:
     """An empty network namespace: not even loopback answers."""
-    if _LIBC.unshare(_CLONE_NEWNET) != 0:
-        _LIBC.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    return 0 in (_LIBC.unshare(flags) for flags in (_CLONE_NEWNET, _CLONE_NEWUSER | _CLONE_NEWNET))
 
 
 def _leave_calls() -> None:

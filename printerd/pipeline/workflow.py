@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -21,11 +22,11 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from printerd import reasons
+from printerd import logs, metrics, reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
 from printerd.evidence import ledger, merkle, records
 from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
-from printerd.pipeline import answers, check, distiller, issuing
+from printerd.pipeline import answers, check, distiller, issuing, journal
 from printerd.pipeline.pools import Pool, PoolBroken
 from printerd.pipeline.readers import Readers
 from printerd.storage import customers, database, messages
@@ -104,6 +105,8 @@ class Pipeline:
                 if isinstance(failure, Exception):
                     self._unread(connection, stage, row, failure)
             messages.refresh(connection, [row.id for row in rows], self.language)
+            told = journal.lines(connection, [row.id for row in rows])
+        journal.tell(told)
 
     def _read(self, job: sa.Row[Any]) -> list[Piece]:
         """The pieces of one document; the reader has nothing but the document."""
@@ -187,6 +190,7 @@ class Pipeline:
 
     def _unread(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], error: Exception) -> None:
         """A document that could not be read: the sender's to mend, ours to try again, or a person's to look at."""
+        metrics.failed(stage.name, error)
         if isinstance(error, PoolBroken) and job.attempts + 1 >= READ_ATTEMPTS:
             self._held(connection, stage, job, "reader-died")
         elif isinstance(error, TransientError | ConfigurationError):
@@ -196,7 +200,7 @@ class Pipeline:
             message = _sentence(error, self.language)
             done(connection, stage, job, JobState.ABORTED, reason=reason, message=message, completed_at=self.now())
         else:
-            log.error("job %s could not be processed", job.id, exc_info=error)
+            log.error("job could not be processed", exc_info=error, extra={"job": job.id})
             self._held(connection, stage, job, "internal")
 
     def _held(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], code: str) -> None:
@@ -213,10 +217,12 @@ class Pipeline:
             for row in rows:
                 values = database.attempt(connection, partial(self._judged, connection, row._asdict(), self.now()))
                 if isinstance(values, Exception):
-                    log.error("invoice %s could not be checked", row.id, exc_info=values)
+                    log.error("invoice could not be checked", exc_info=values, extra={"invoice": row.id})
                     values = {"state": InvoiceState.WAITING, "reasons": [_reason(Reason("internal"))]}
                 done(connection, stage, row, **{**BLANK, **values})
             messages.refresh(connection, {row.job for row in rows}, self.language)
+            told = journal.lines(connection, {row.job for row in rows})
+        journal.tell(told)
 
     def _judged(self, connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """The columns that say what became of a reading: a reprint, ready, or waiting and why."""
@@ -272,6 +278,8 @@ class Pipeline:
                 elif isinstance(failure, Exception):
                     self._unsealed(connection, stage, row, failure)
             messages.refresh(connection, {row.job for row in rows}, self.language)
+            told = journal.lines(connection, {row.job for row in rows}, {row.id for row in rows})
+        journal.tell(told)
 
     def _sealed(self, invoice: sa.Row[Any]) -> tuple[Blob, Mapping[str, Any]]:
         reason = f"{invoice.kind} {invoice.number}"
@@ -297,11 +305,12 @@ class Pipeline:
 
     def _unsealed(self, connection: sa.Connection, stage: Stage, invoice: sa.Row[Any], error: Exception) -> None:
         """What cannot be sealed now is tried again; a PDF that cannot be sealed at all waits for a person."""
+        metrics.failed(stage.name, error)
         if isinstance(error, TransientError | ConfigurationError):
             later(connection, stage, [invoice], self.now(), error.what)
             return
         if not isinstance(error, DocumentError):
-            log.error("invoice %s could not be sealed", invoice.id, exc_info=error)
+            log.error("invoice could not be sealed", exc_info=error, extra={"invoice": invoice.id})
         code = error.code if isinstance(error, DocumentError) and error.code in reasons.REASONS else "internal"
         done(connection, stage, invoice, InvoiceState.WAITING, reasons=[_reason(Reason(code))], updated_at=self.now())
 
@@ -326,12 +335,14 @@ class Pipeline:
 
         def attempt(row: sa.Row[Any]) -> Any:
             try:
-                return work(row)
+                with logs.bound(row=row.id):
+                    return work(row)
             except Exception as error:
                 return error
 
+        contexts = [copy_context() for _ in rows]  # what the log has bound goes along into the threads
         with ThreadPoolExecutor(self.threads) as threads:
-            return list(threads.map(attempt, rows))
+            return list(threads.map(lambda context, row: context.run(attempt, row), contexts, rows))
 
 
 def _identity(job: sa.Row[Any], piece: Piece) -> str:

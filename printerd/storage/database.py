@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,11 +23,14 @@ BUSY_TIMEOUT = 30_000
 
 
 class Database:
-    """One database by its URL. ``read()`` and ``write()`` give a connection inside a transaction."""
+    """One database by its URL. ``read()`` and ``write()`` give a connection inside a transaction.
 
-    def __init__(self, url: str) -> None:
+    ``patience``: milliseconds that it waits for another writer.
+    """
+
+    def __init__(self, url: str, *, patience: int = BUSY_TIMEOUT) -> None:
         self.url = sa.make_url(url)
-        self.engine = _engine(self.url)
+        self.engine = _engine(self.url, patience)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sa.Connection]:
@@ -52,10 +56,10 @@ class Database:
         self.engine.dispose()
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def _engine(url: sa.URL, patience: int) -> sa.Engine:
     engine = sa.create_engine(url)
     if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _connect_ours)
+        event.listen(engine, "connect", partial(_connect_ours, patience))
         event.listen(engine, "begin", _begin)
     return engine
 
@@ -68,18 +72,18 @@ def workflow_engine(url: str) -> sa.Engine:
     return engine
 
 
-def _connect_ours(connection: sqlite3.Connection, _record: Any) -> None:
+def _connect_ours(patience: int, connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
-    _pragmas(connection)
+    _pragmas(connection, patience)
 
 
 def _connect_workflow(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = "IMMEDIATE"
-    _pragmas(connection)
+    _pragmas(connection, BUSY_TIMEOUT)
 
 
-def _pragmas(connection: sqlite3.Connection) -> None:
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+def _pragmas(connection: sqlite3.Connection, patience: int) -> None:
+    for pragma in (f"busy_timeout={patience}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

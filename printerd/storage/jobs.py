@@ -133,6 +133,11 @@ def find(connection: sa.Connection, job: JobId) -> Job | None:
     return next(iter(_select(connection, sa.select(jobs).where(jobs.c.id == job))), None)
 
 
+def several(connection: sa.Connection, ids: Collection[str]) -> list[Job]:
+    """The jobs of these ids, by number."""
+    return _select(connection, sa.select(jobs).where(jobs.c.id.in_(list(ids))).order_by(jobs.c.number)) if ids else []
+
+
 def listed(
     connection: sa.Connection,
     cutoff: datetime,
