@@ -7,10 +7,10 @@ FRONT := printerd/console/static/vendor/ready
 LOCKS := requirements/build.txt requirements/runtime.txt requirements/test.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check format lock front clean
+.PHONY: help setup demo test test-service check format lock front install uninstall clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) $(FRONT) ## System packages, virtual environment, front-end files
 
@@ -19,6 +19,10 @@ demo: setup ## Print the sample invoices and watch them go the whole way (ONCE=1
 
 test: setup ## Every test, in under ten minutes on two cores
 	$(BIN)/pytest -q -n 3 --dist loadfile
+
+test-service: setup ## The service in a Debian 12 that is booted for it (root; systemd-nspawn)
+	@tools/packages.sh requirements/test-service.txt
+	$(BIN)/pytest -q -p no:cacheprovider tests/service/booted
 
 check: setup ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -37,19 +41,18 @@ lock: setup ## Pin the requirements anew, with hashes and without addresses
 			--annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 			--output-file $$set.txt $$set.in; done
 
+install: ## Put the service on this machine, or renew it; README tells what comes next (root)
+	@tools/install.sh install
+
+uninstall: ## Take the service away; settings and archive stay (root)
+	@tools/install.sh remove
+
 clean: ## Remove what setup and demo made
 	rm -rf .venv node_modules demo-state build printerd/console/static/vendor
 
 # ca-certificates and the like come with apt's own dependencies; root is only needed when a package is missing.
 $(READY): requirements/debian.txt $(LOCKS) pyproject.toml
-	@missing=$$(for package in $$(cat requirements/debian.txt); do \
-		dpkg-query --show --showformat='$${Status}\n' $$package 2>/dev/null | grep -q ' installed$$' || echo $$package; done); \
-	if [ -n "$$missing" ]; then \
-		if [ $$(id -u) = 0 ]; then as=; else as=sudo; fi; \
-		echo "Installing from Debian:" $$missing; \
-		$$as apt-get update -qq && \
-		$$as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	fi
+	@tools/packages.sh requirements/debian.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes $(addprefix -r ,$(LOCKS))
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .

@@ -35,6 +35,8 @@ IDLE = 5.0
 """Seconds between two looks when nobody rings."""
 MEND_EVERY = 60.0
 """Seconds between two looks for batches that were left."""
+MEND_SOON = 2.0
+"""Seconds until the next look after a batch has failed."""
 STARTS = 2
 """A batch that ends its worker so often is let go, and its rows are tried one by one."""
 KEEP_ENDED = timedelta(days=1)
@@ -132,6 +134,9 @@ class Worker:
             self._begins(stage, batch)
             try:
                 step(batch)
+            except Exception:
+                self._mend_at = time.monotonic() + MEND_SOON
+                raise
             finally:
                 self._ends(stage, batch)
 
@@ -186,17 +191,27 @@ class Worker:
     # Mending
 
     def _mend(self) -> None:
-        """Free the rows of batches whose workflow ended or never began: a crash fell between two commits."""
+        """Free the rows of batches that nobody works on: a crash fell between two commits, or a workflow failed."""
         if time.monotonic() < self._mend_at:
             return
+        first = not self._mend_at
         now, self._mend_at = _now(), time.monotonic() + MEND_EVERY
         for stage in self._stages.values():
             with self._database.read() as connection:
                 held = claims.batches(connection, stage)
-            for batch in set(held) - _unfinished(held):
+            for batch in set(held) - self._at_work(stage, held, first):
                 with self._database.write() as connection:
                     claims.let_go(connection, stage, batch, now)
         self._forget(now)
+
+    def _at_work(self, stage: Stage, held: Sequence[BatchId], first: bool) -> set[str]:
+        """Batches that run here, and at the first look those that the engine is taking up again.
+
+        Later its word does not count: when the database fails, so does its note that a workflow has ended.
+        """
+        with self._lock:
+            running = set(self._running[stage.name])
+        return running | (_unfinished(held) if first else set())
 
     def _forget(self, now: datetime) -> None:
         """The engine keeps ended workflows for ever; their rows tell the same."""

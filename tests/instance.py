@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from email import message_from_bytes, policy
@@ -32,6 +32,10 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from printerd import client
 from printerd.demo import samples, trade
+from printerd.ipp.attributes import attribute
+from printerd.ipp.codec import encode
+from printerd.ipp.message import Group, GroupTag, Message
+from printerd.ipp.registry import Operation
 
 T = TypeVar("T")
 PROGRAM = [sys.executable, "-m", "printerd"]
@@ -70,6 +74,9 @@ class Mailbox:
     def __init__(self) -> None:
         self.envelopes: list[Envelope] = []
         self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
 
@@ -134,6 +141,14 @@ def press(link: str) -> Page:
     return request("POST", link, {"nonce": html.unescape(nonce.group(1)), "action": "accept"})
 
 
+def print_job(printer: str, title: str = "") -> bytes:
+    """A Print-Job request up to its document, which is to follow."""
+    said = {"attributes-charset": "utf-8", "attributes-natural-language": "en", "printer-uri": printer}
+    named = said | ({"job-name": title} if title else {})
+    operation = Group(GroupTag.OPERATION, tuple(attribute(name, value) for name, value in named.items()))
+    return encode(Message((2, 0), Operation.PRINT_JOB, 7, (operation,)))
+
+
 @dataclass
 class Instance:
     """The service in a state folder of its own."""
@@ -142,6 +157,7 @@ class Instance:
     mailbox: Mailbox
     settings: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     # Life
 
@@ -162,7 +178,10 @@ class Instance:
         sets = [word for key, value in assigned.items() for word in ("--set", f"{key}={value}")]
         with (self.state / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*PROGRAM, "serve", "--state", str(self.state), *sets], stderr=log, stdout=log
+                [*PROGRAM, "serve", "--state", str(self.state), *sets],
+                stderr=log,
+                stdout=log,
+                env=os.environ | self.environment,
             )
         until(lambda: self.process is not None and self.process.poll() is None and self._answers(), 40)
 
@@ -254,11 +273,16 @@ class Instance:
 
 @contextlib.contextmanager
 def served(
-    state: Path, settings: dict[str, Any] | None = None, *, live: bool = True, mailbox: Mailbox | None = None
+    state: Path,
+    settings: dict[str, Any] | None = None,
+    *,
+    live: bool = True,
+    mailbox: Mailbox | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Instance]:
     """A running instance with the samples' customers, live unless said otherwise."""
     mailbox = mailbox or Mailbox()
-    instance = Instance(state, mailbox, settings or {})
+    instance = Instance(state, mailbox, settings or {}, environment=environment or {})
     instance.configure()
     try:
         instance.start()

@@ -117,6 +117,14 @@ CHECKS = (
     ),
     # The work
     Check(
+        "restored",
+        service.restored,
+        "The instance has its whole history.",
+        "This instance was restored from a backup of {made_at}: nothing is sent until somebody has looked.",
+        "See what may have been sent meanwhile, then let it go: invoice-printer resume",
+        always=True,
+    ),
+    Check(
         "backlog",
         service.backlog,
         "Due work: {count}.",

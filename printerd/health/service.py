@@ -22,6 +22,7 @@ from printerd.errors import ConfigurationError, Failure
 from printerd.health import rows
 from printerd.health.findings import Seen
 from printerd.health.site import Site
+from printerd.storage import instance
 from printerd.storage.schema import ledger
 
 STUCK = 900.0
@@ -174,6 +175,12 @@ def collecting(site: Site) -> Seen:
         alerts = [row for row in rows.cursors(connection) if row.alert]
     lines = alerts[0].alert.splitlines() if alerts else [""]
     return Seen(not alerts, {"edge": alerts[0].edge if alerts else "", "why": lines[0]})
+
+
+def restored(site: Site) -> Seen:
+    with site.database.read() as connection:
+        began = instance.restored(connection)
+    return Seen(began is None, {"made_at": began.made_at if began else ""})
 
 
 def templates(site: Site) -> Seen:

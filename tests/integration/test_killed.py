@@ -13,11 +13,7 @@ import psutil
 import pytest
 
 from printerd.errors import TransientError
-from printerd.ipp.attributes import attribute
-from printerd.ipp.codec import encode
-from printerd.ipp.message import Group, GroupTag, Message
-from printerd.ipp.registry import Operation
-from tests.instance import Instance, printed_samples, served, until
+from tests.instance import Instance, print_job, printed_samples, served, until
 
 
 @pytest.fixture
@@ -112,16 +108,7 @@ def test_a_document_is_not_blamed_for_a_service_that_is_stopped(instance: Instan
 
 def half_a_job(instance: Instance) -> http.client.HTTPConnection:
     """A Print-Job whose body stops in the middle."""
-    operation = Group(
-        GroupTag.OPERATION,
-        (
-            attribute("attributes-charset", "utf-8"),
-            attribute("attributes-natural-language", "en"),
-            attribute("printer-uri", instance.printer),
-            attribute("job-name", "cut"),
-        ),
-    )
-    head = encode(Message((2, 0), Operation.PRINT_JOB, 7, (operation,)))
+    head = print_job(instance.printer, "cut")
     connection = http.client.HTTPConnection(instance.address("ipp"), timeout=10)
     connection.putrequest("POST", "/ipp/print")
     connection.putheader("Content-Type", "application/ipp")

@@ -15,15 +15,12 @@ import pytest
 
 from printerd.demo import trade
 from printerd.errors import RequestError
-from printerd.ipp.attributes import attribute
-from printerd.ipp.codec import encode
-from printerd.ipp.message import Group, GroupTag, Message
-from printerd.ipp.registry import Operation, Status
+from printerd.ipp.registry import Status
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 from tests import documents
 from tests.cups import Cups
-from tests.instance import Instance, buyers, link_of, press, printed_samples, request, served, until
+from tests.instance import Instance, buyers, link_of, press, print_job, printed_samples, request, served, until
 
 TODAY = date.today()  # noqa: DTZ011 - the day on the paper
 
@@ -297,7 +294,7 @@ def test_hostile_documents_are_told_and_others_go_on(
 def test_a_document_over_the_limit_is_refused_as_soon_as_it_is_known(instance: Instance, files: dict[str, Any]) -> None:
     """300 MB: refused at once when the length is told, at 256 MiB when it is not; nothing of it stays on the disk."""
     for chunked in (False, True):
-        status = ipp_status(post(instance, print_job(instance), 300_000_000, chunked))
+        status = ipp_status(post(instance, print_job(instance.printer), 300_000_000, chunked))
         assert status == Status.CLIENT_ERROR_REQUEST_ENTITY_TOO_LARGE
     assert list((instance.state / "spool").iterdir()) == []
     assert instance.json("jobs")[0]["state"] == "aborted"
@@ -307,7 +304,7 @@ def test_a_document_over_the_limit_is_refused_as_soon_as_it_is_known(instance: I
 def test_ipp_garbage_is_answered_and_harms_nobody(instance: Instance, files: dict[str, Any]) -> None:
     """Whatever bytes come, the answer is an error of IPP (of HTTP without an IPP header); the next job is taken."""
     random = Random(2026)  # noqa: S311 - a seed makes it repeatable
-    whole = print_job(instance)
+    whole = print_job(instance.printer)
     before = len(instance.json("jobs", "--limit", "1000"))
     for turn in range(60):
         cut = whole[: random.randrange(len(whole))]
@@ -323,13 +320,6 @@ def test_ipp_garbage_is_answered_and_harms_nobody(instance: Instance, files: dic
 
 
 IPP = {"Content-Type": "application/ipp"}
-
-
-def print_job(instance: Instance) -> bytes:
-    """A Print-Job without its document."""
-    said = {"attributes-charset": "utf-8", "attributes-natural-language": "en", "printer-uri": instance.printer}
-    operation = Group(GroupTag.OPERATION, tuple(attribute(name, value) for name, value in said.items()))
-    return encode(Message((2, 0), Operation.PRINT_JOB, 7, (operation,)))
 
 
 def post(instance: Instance, head: bytes, size: int, chunked: bool) -> bytes:

@@ -115,8 +115,9 @@ def test_the_unit_writes_no_file_of_its_users_choice(tmp_path: Path) -> None:
     """The unit confines itself as a reader does: neither what PostScript writes nor what it reads is ours."""
     secret, target = tmp_path / "secret", tmp_path / "written"
     secret.write_text("(swordfish) =")
-    for act in (f"({secret}) (r) file", f"({target}) (w) file", f"({secret}) run", "(%pipe%id) (r) file"):
-        folder = tmp_path / str(hash(act))
+    acts = (f"({secret}) (r) file", f"({target}) (w) file", f"({secret}) run", "(%pipe%id) (r) file")
+    for turn, act in enumerate(acts):
+        folder = tmp_path / str(turn)  # short: a socket's path has 107 bytes (unix(7))
         folder.mkdir()
         ended, pdf = drawn(folder, paper.postscript(act))
         assert ended.status != 0 and "swordfish" not in ended.words and pdf == b""

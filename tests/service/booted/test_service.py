@@ -1,0 +1,361 @@
+"""The service as README says: installed, started, printed to, restarted, attacked and removed in a booted Debian 12.
+
+The tests are one story and run in this order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from printerd.demo import samples, trade
+from tests.pipeline import paper
+from tests.service.booted import machine
+from tests.service.booted.machine import HERE, ROOT, Machine, booted
+
+PASSWORD = "swordfish-4711"
+LIB = "/usr/lib/invoice-printer/lib"
+UNITS = "/etc/systemd/system/invoice-printer*.service /etc/systemd/system/invoice-printer*.socket"
+ADDRESS = "ipp://localhost:8631/ipp/print"
+THRESHOLD = 20
+"""Exposure by systemd-analyze security, in tenths: 2.0."""
+
+
+def blocks() -> list[list[str]]:
+    """The commands of README's section, as they stand there."""
+    section = (ROOT / "README.md").read_text().partition("\n## As a service\n")[2].partition("\n## ")[0]
+    return [block.splitlines() for block in re.findall(r"^```\n(.*?)^```", section, re.MULTILINE | re.DOTALL)]
+
+
+INSTALL, PRINT = blocks()
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[Machine]:
+    """A machine with what README takes for granted: the tree, an editor, a customer file, an invoice, a mail relay."""
+    with booted() as found:
+        _editor(found)
+        drawn = samples.generate(found.path(f"{HERE}/samples"), today=date.today())  # noqa: DTZ011 - a calendar day
+        (first,) = (one for one in drawn if one.name == "facture-simple-fr")
+        first.file.rename(found.path(f"{HERE}/INVOICE.pdf"))
+        samples.write_customers(found.path(f"{HERE}/CUSTOMERS.csv"), trade.BUYERS)
+        found.path(f"{HERE}/PASSWORD").write_text(f"{PASSWORD}\n")
+        yield found
+
+
+def _editor(house: Machine) -> None:
+    """``editor`` writes what a person would: who issues invoices, where mail goes, and where the password is."""
+    issuer = trade.ISSUER
+    settings = f"""
+[issuers.moulin]
+name = {json.dumps(issuer.name)}
+siren = "{issuer.siren}"
+vat_id = "{issuer.vat_id}"
+address = {json.dumps(issuer.address)}
+email = "{issuer.email}"
+ibans = ["{trade.IBAN}"]
+[rehearsal]
+to = "claire@aubonmoulin.example"
+[smtp]
+sender = "{issuer.email}"
+user = "compta"
+password_file = "credential:invoice-printer.smtp-password"
+per_minute = 100000
+retry_first = 1
+"""
+    house.path(f"{HERE}/settings").write_text(settings)
+    editor = house.path("/usr/local/bin/editor")
+    editor.write_text(f'#!/bin/sh\nsed -i "/^\\[/d" "$1"\ncat {HERE}/settings >> "$1"\n')
+    editor.chmod(0o755)
+
+
+def listed(house: Machine, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(house.run(f"invoice-printer {' '.join(words)} --json").stdout)
+    return found
+
+
+def settled(house: Machine, number: int, seconds: float = 90) -> dict[str, Any]:
+    """A job once nothing moves it any more."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found: dict[str, Any] = json.loads(house.run(f"invoice-printer jobs show {number} --json").stdout)
+        busy = [one for one in found["invoices"] if one["state"] in ("ready", "checking")]
+        if found["job"]["state"] in ("done", "aborted", "held") and not busy:
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.3)
+
+
+def printed(house: Machine, name: str, data: bytes) -> int:
+    """Prints bytes by the command line; the job's number."""
+    house.path(f"{HERE}/{name}").write_bytes(data)
+    told = house.run(f"invoice-printer print {name} --json").stdout
+    return int(json.loads(told)["number"])
+
+
+def mails(house: Machine) -> list[str]:
+    return [file.read_text("utf-8", "replace") for file in sorted(house.path("/var/caught").glob("*.eml"))]
+
+
+# README, word for word
+
+
+@pytest.mark.parametrize("line", INSTALL)
+def test_it_is_installed_as_readme_says(house: Machine, line: str) -> None:
+    """Each line of README's installation succeeds; the last one returns when the service answers."""
+    house.run(line, timeout=300)
+
+
+def test_it_answers_when_systemctl_returns(house: Machine) -> None:
+    """Type=notify: printer and pages answer at once, no client has to try twice."""
+    assert house.run("systemctl is-active invoice-printer").stdout == "active\n"
+    attributes = house.run(f"ipptool -tv {ADDRESS} get-printer-attributes.test").stdout
+    assert "[PASS]" in attributes and "Invoice Printer" in attributes
+    told = json.loads(house.path("/var/lib/invoice-printer/run/addresses.json").read_text())
+    assert (told["ipp"], told["api"]) == ("127.0.0.1:8631", "unix:///run/invoice-printer/api.sock")
+
+
+def test_the_credential_is_the_services_alone(house: Machine) -> None:
+    """The password is readable by root and by the service, by nobody else; no environment or command line holds it."""
+    assert house.run("stat -c '%a %U' /etc/credstore/invoice-printer.smtp-password").stdout == "600 root\n"
+    shown = house.run("stat -c %A /run/credentials/invoice-printer.service").stdout
+    assert shown.strip().endswith("---")
+    assert house.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | grep -c sword[f]ish", check=False).stdout == "0\n"
+
+
+def test_it_prints_as_readme_says(house: Machine) -> None:
+    """README's second block from queue to journal; the invoice is sealed and its mail accepted by the relay."""
+    relay = f"{HERE}/tests/service/booted/relay.py /var/caught {PASSWORD}"
+    house.run(f"systemd-run --unit=relay --setenv=PYTHONPATH={LIB} /usr/bin/python3 {relay}")
+    house.until("ss -ltn | grep -q ':25 '")
+    for line in PRINT:
+        house.run(line)
+    house.until("invoice-printer invoices | grep -q archived", 60)
+    house.until("ls /var/caught/*.eml", 60)
+    (job,) = listed(house, "jobs")
+    assert (job["number"], job["state"], job["user"]) == (1, "done", "root")
+    (mail,) = mails(house)
+    assert "claire@aubonmoulin.example" in mail
+    house.run("invoice-printer verify --all")
+
+
+# What systemd says of the units
+
+
+def test_systemd_finds_no_fault(house: Machine) -> None:
+    """``systemd-analyze verify`` is silent over all units as installed."""
+    done = house.run(f"systemd-analyze verify {UNITS}")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("role", ["", "-capture", "-worker", "-receipts", "-ghostscript@x"])
+def test_the_units_are_hardened(house: Machine, role: str) -> None:
+    """Exposure is 2.0 at most, for the whole service, each role and the Ghostscript unit."""
+    told = house.run(f"systemd-analyze security --threshold={THRESHOLD} invoice-printer{role}.service").stdout
+    print(told.splitlines()[-1])
+
+
+def test_the_walls_inside_stand_in_the_unit(house: Machine) -> None:
+    """Readers add a filter of their own to the unit's, though the unit forbids namespaces."""
+    filters = "for p in $(pgrep -u invoice-printer); do grep -h Seccomp_filters /proc/$p/status; done"
+    counts = sorted({int(line.split()[1]) for line in house.run(filters).stdout.splitlines()})
+    assert len(counts) == 2 and counts[1] == counts[0] + 1
+    assert house.run("journalctl -u invoice-printer --grep=Traceback", check=False).stdout.strip() == "-- No entries --"
+
+
+# Postscript
+
+
+def test_postscript_is_drawn_by_its_own_unit(house: Machine) -> None:
+    """A PostScript invoice comes through, and it was the unit that ran Ghostscript."""
+    before = house.run("journalctl -u 'invoice-printer-ghostscript@*' | grep -c Started", check=False).stdout
+    (sample,) = house.path(f"{HERE}/samples").glob("*.ps")
+    began = time.monotonic()
+    job = settled(house, printed(house, "sample.ps", sample.read_bytes()))
+    print(f"PostScript, print to archive: {time.monotonic() - began:.2f} s")
+    assert [one["state"] for one in job["invoices"]] == ["archived"]
+    after = house.run("journalctl -u 'invoice-printer-ghostscript@*' | grep -c Started").stdout
+    assert int(after) == int(before) + 1
+
+
+HOSTILE = {
+    "reads a file": paper.postscript("(/etc/passwd) (r) file 200 string readstring pop show"),
+    "reads the archive": paper.postscript("(/var/lib/invoice-printer/printerd.db) (r) file"),
+    "writes a file": paper.postscript("(/tmp/owned) (w) file"),
+    "runs a program": paper.postscript("(%pipe%id > /tmp/owned) (w) file"),
+    "reads a program": paper.postscript("(%pipe%id) (r) file 200 string readstring pop show"),
+    "loops": b"%!PS\n{} loop\n",
+    "takes all memory": b"%!PS\n[ { 65535 string } loop\n",
+}
+
+
+def test_hostile_postscript_harms_its_own_job_alone(house: Machine) -> None:
+    """Files, programs, endless loops and memory bombs end their job; the service goes on, beside them and after."""
+    began = time.monotonic()
+    numbers = {name: printed(house, "hostile.ps", data) for name, data in HOSTILE.items()}
+    states = {name: settled(house, number, 200)["job"]["state"] for name, number in numbers.items()}
+    print(f"hostile PostScript: {time.monotonic() - began:.1f} s")
+    assert states == dict.fromkeys(HOSTILE, "aborted")
+    assert house.run("find / -xdev -name owned 2>/dev/null", check=False).stdout == ""
+    assert house.run("systemctl show invoice-printer --property=NRestarts --value").stdout == "0\n"
+    left = house.run("systemctl list-units --no-legend 'invoice-printer-ghostscript@*'").stdout
+    assert left == ""
+    sample = house.path(f"{HERE}/sample.ps").read_bytes()
+    assert settled(house, printed(house, "again.ps", sample))["invoices"][0]["state"] == "reprint"
+
+
+def test_an_interpreter_that_was_taken_over_has_nothing(house: Machine) -> None:
+    """In the Ghostscript unit's place, a program of the enemy's reaches no file, network, process or right."""
+    unit = "/run/systemd/system/invoice-printer-ghostscript@.service.d"
+    house.run(
+        f"mkdir -p {unit} && cp tests/service/booted/probe.py /usr/lib/probe.py && "
+        f"printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/python3 /usr/lib/probe.py\\n' > {unit}/probe.conf && "
+        "systemctl daemon-reload"
+    )
+    ask = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/invoice-printer/ghostscript.sock'); "
+        "s.shutdown(socket.SHUT_WR); print(s.makefile('rb').read()[4:].decode())"
+    )
+    found = json.loads(house.run(f"python3 -c {shlex.quote(ask)}").stdout)
+    house.run(f"rm -r {unit} /usr/lib/probe.py && systemctl daemon-reload")
+    user = int(found.pop("user"))
+    assert 61184 <= user <= 65519, "DynamicUser= gives a number that owns nothing"
+    assert {name: how for name, how in found.items() if how == "done"} == {}
+
+
+def test_nobody_else_may_ask_it(house: Machine) -> None:
+    """The Ghostscript socket and the contract's are the service's user's."""
+    modes = house.run("stat -c '%a %U' /run/invoice-printer/ghostscript.sock /run/invoice-printer/api.sock").stdout
+    assert modes == "600 invoice-printer\n" * 2
+
+
+# Restarts
+
+
+def test_a_restart_under_load_loses_no_job_and_refuses_nobody(house: Machine) -> None:
+    """Four clients print without a pause while the service restarts twice and is killed once: all is kept and done."""
+    house.run("invoice-printer go-live")
+    before = {job["number"] for job in listed(house, "jobs", "--limit", "1000")}
+    crowd = f"{HERE}/tests/service/booted/crowd.py {ADDRESS} {HERE}/samples /run/stop 4"
+    told: list[subprocess.CompletedProcess[str]] = []
+    printing = threading.Thread(
+        target=lambda: told.append(house.run(f"python3 {crowd}", env={"PYTHONPATH": LIB}, timeout=200))
+    )
+    printing.start()
+    time.sleep(2)
+    for _ in range(2):
+        began = time.monotonic()
+        house.run("systemctl restart invoice-printer")
+        print(f"restart: {time.monotonic() - began:.2f} s")
+        time.sleep(2)
+    house.path("/run/stop").touch()
+    house.run("touch /run/stop")
+    printing.join()
+    said = json.loads(told[0].stdout)
+    print(f"accepted under load: {len(said['accepted'])}")
+    assert said["refused"] == [] and len(said["accepted"]) > 20
+    kept = {job["number"]: job["state"] for job in listed(house, "jobs", "--limit", "1000")}
+    assert set(said["accepted"]) == kept.keys() - before
+    states = {settled(house, number, 200)["job"]["state"] for number in said["accepted"]}
+    assert states == {"done"}
+
+
+def test_each_invoice_is_archived_and_mailed_once(house: Machine) -> None:
+    """After the restarts each number is archived once, and its mails are those of its contacts, none twice."""
+    house.until("! invoice-printer invoices --only archived --limit 1000 | grep -E ' (due|queued|pushing)( |$)'", 120)
+    archived = [one["number"] for one in listed(house, "invoices", "--only", "archived", "--limit", "1000")]
+    assert len(archived) == len(set(archived)) > 20
+    heads = [re.findall(r"^(?:To|Subject|Message-ID): .*$", mail, re.MULTILINE) for mail in mails(house)]
+    assert len({tuple(head) for head in heads}) == len(heads)
+    house.run("invoice-printer verify --all")
+
+
+def test_it_prints_again(house: Machine) -> None:
+    """After all that the queue still prints."""
+    before = len(listed(house, "jobs", "--limit", "1000"))
+    house.run("lp -d invoices INVOICE.pdf")
+    house.until(f"test $(invoice-printer jobs --limit 1000 --json | grep -c '\"number\"') -gt {before}")
+
+
+def test_a_hung_supervisor_is_started_again(house: Machine) -> None:
+    """WatchdogSec=: a supervisor that says nothing is ended and started again; a drop-in makes it quick here."""
+    drop = "/run/systemd/system/invoice-printer.service.d"
+    house.run(
+        f"mkdir -p {drop} && printf '[Service]\\nWatchdogSec=3\\n' > {drop}/quick.conf && systemctl daemon-reload"
+    )
+    house.run("systemctl restart invoice-printer")
+    supervisor = house.run("systemctl show invoice-printer --property=MainPID --value").stdout.strip()
+    house.run(f"kill -STOP {supervisor}")
+    house.until(f'test "$(systemctl show invoice-printer --property=MainPID --value)" -ne {supervisor}', 60)
+    house.until("systemctl is-active invoice-printer", 30)
+    house.run(f"rm -r {drop} && systemctl daemon-reload && systemctl restart invoice-printer")
+
+
+def test_stopped_it_takes_no_connection(house: Machine) -> None:
+    """``systemctl stop`` closes the sockets too: nobody's job waits for a service that was switched off."""
+    house.run("systemctl stop invoice-printer")
+    assert house.run("ss -ltn | grep -E ':863[123] '", check=False).stdout == ""
+    assert house.run("pgrep -u invoice-printer", check=False).stdout == ""
+
+
+def test_a_connection_starts_it(house: Machine) -> None:
+    """Socket activation: with the sockets alone, the first print job starts the service and is taken."""
+    house.run("systemctl start invoice-printer-ipp.socket invoice-printer-public.socket invoice-printer-api.socket")
+    assert house.run("systemctl is-active invoice-printer", check=False).stdout == "inactive\n"
+    began = time.monotonic()
+    house.run(f"invoice-printer print INVOICE.pdf --printer {ADDRESS}")
+    print(f"first job after socket activation: {time.monotonic() - began:.2f} s")
+    house.until("systemctl is-active invoice-printer", 20)
+
+
+def test_the_roles_run_apart(house: Machine) -> None:
+    """Three units in place of one: the same job comes through, in processes that each hold less."""
+    house.run("systemctl stop invoice-printer")
+    roles = "invoice-printer-receipts invoice-printer-worker invoice-printer-capture"
+    house.run(f"systemctl start {roles}")
+    assert house.run(f"systemctl is-active {roles}").stdout == "active\n" * 3
+    job = settled(house, printed(house, "apart.pdf", house.path(f"{HERE}/INVOICE.pdf").read_bytes()))
+    assert job["job"]["state"] == "done"
+    house.run(f"systemctl stop {roles}")
+
+
+# The end
+
+
+def test_it_is_put_in_place_again_and_keeps_what_is_yours(house: Machine) -> None:
+    """``make install`` over a running service renews it and restarts it; settings and jobs are as they were."""
+    house.run("systemctl start invoice-printer")
+    settings = house.path("/etc/invoice-printer/config.toml").read_bytes()
+    before = len(listed(house, "jobs", "--limit", "1000"))
+    house.run("make install", timeout=300)
+    assert house.path("/etc/invoice-printer/config.toml").read_bytes() == settings
+    assert len(listed(house, "jobs", "--limit", "1000")) == before
+    house.run("systemctl is-active invoice-printer")
+
+
+def test_it_is_removed_and_leaves_what_is_yours(house: Machine) -> None:
+    """``make uninstall`` leaves settings and state, and nothing else of the service."""
+    house.run("make uninstall")
+    left = house.run("find / -xdev -name '*invoice-printer*' -not -path '/root/*' -not -path '/proc/*'").stdout
+    ours = {Path(line).parent / Path(line).name for line in left.splitlines()}
+    assert {str(path) for path in ours if "journal" not in str(path)} == {
+        "/etc/invoice-printer",
+        "/var/lib/invoice-printer",
+        "/etc/credstore/invoice-printer.smtp-password",
+    }
+    assert house.run("systemctl is-system-running").stdout == "running\n"
+
+
+def test_nothing_of_the_machine_is_kept() -> None:
+    """What stays after a run is the cache: the installed Debian and the wheels."""
+    assert {path.name.split("-")[0] for path in machine.CACHE.iterdir()} == {"bookworm", "wheels"}
