@@ -73,12 +73,13 @@ class Told:
 
 def tell(place: Path, batches: Callable[[], Mapping[str, float]]) -> None:
     """Answer at a socket from now on, in a thread of its own. Where there is no place for one, nobody is told."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         place.unlink(missing_ok=True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listening.bind(str(place))
         listening.listen()
     except OSError as error:
+        listening.close()
         log.warning("no metrics of the worker: %s", error.strerror, extra={"place": str(place)})
         return
     threading.Thread(target=_answer_all, args=(listening, batches), name="metrics", daemon=True).start()

@@ -73,7 +73,7 @@ def health(findings: Sequence[Finding]) -> tuple[HTTPStatus, bytes]:
 def known(host: str, names: Collection[str]) -> bool:
     """Whether a Host header is an address, localhost, or one of our names (RFC 9110 section 7.2)."""
     name = host[: host.rindex("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
-    if not name or name == "localhost" or name.lower() in {one.lower() for one in names}:
+    if not host or name == "localhost" or name.lower() in {one.lower() for one in names}:
         return True
     with suppress(ValueError):
         ipaddress.ip_address(name.strip("[]"))
