@@ -160,6 +160,7 @@ class Supervisor:
                 self._listen(ears)
             systemd.notify("STOPPING=1")
             self._end()
+            ears.close()
         return 0
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:

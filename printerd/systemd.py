@@ -75,6 +75,9 @@ class Ears:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(str(place))
 
+    def close(self) -> None:
+        self._socket.close()
+
     def heard(self, seconds: float) -> Iterator[tuple[int, frozenset[str]]]:
         """Process number and words of each message that is there, or comes within ``seconds``."""
         select.select([self._socket], [], [], seconds)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from itertools import cycle
 from pathlib import Path
 
 from printerd import client
 
 ADDRESS, FOLDER, STOP, CLIENTS = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+PAUSE = 0.1
+"""Seconds between two prints of a client: the lists of the command line end at 1000 jobs."""
 accepted: list[int] = []
 refused: list[str] = []
 
@@ -22,6 +25,7 @@ def print_on(number: int) -> None:
     for file in cycle(sorted(one for one in FOLDER.iterdir() if one.suffix in client.FORMATS)):
         if STOP.exists():
             return
+        time.sleep(PAUSE)
         try:
             accepted.append(client.print_file(ADDRESS, file, user=f"client{number}", title=file.name).number)
         except Exception as error:

@@ -123,6 +123,7 @@ def booted() -> Iterator[Machine]:
         layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=True)
         try:
+            (root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")  # the installer of Debian writes it
             _copy_tree(root / HERE.lstrip("/"))
             with _started(root, find_links) as leader:
                 machine = Machine(root, leader)

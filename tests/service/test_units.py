@@ -1,0 +1,112 @@
+"""The unit files, as far as they can be judged without booting anything; ``make test-service`` boots."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from printerd import systemd as manager
+from printerd.pipeline import distiller
+from printerd.supervisor import LISTENS
+
+ROOT = Path(__file__).parents[2]
+UNITS = ROOT / "systemd/system"
+SERVICES = sorted(UNITS.glob("*.service"))
+SOCKETS = sorted(UNITS.glob("*.socket"))
+THRESHOLD = 20
+"""Exposure by systemd-analyze security, in tenths."""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The units as they would be installed, with a program that is there instead of the one that is not."""
+    for unit in UNITS.rglob("*.*"):
+        if unit.is_file():
+            copy = tmp_path / unit.relative_to(UNITS)
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_text(unit.read_text().replace("/usr/bin/invoice-printer", sys.executable))
+    return tmp_path
+
+
+def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *words], capture_output=True, text=True, timeout=60, check=False, env={"PATH": "/usr/bin"}
+    )
+
+
+def directives(unit: Path, name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+
+
+def test_systemd_finds_no_fault(installed: Path) -> None:
+    """Every unit is understood: no unknown key, no value that is ignored."""
+    names = [installed / unit.name for unit in (*SERVICES, *SOCKETS)]
+    done = analyze("verify", *names)
+    complaints = [line for line in done.stderr.splitlines() if str(installed) in line or "invoice-printer" in line]
+    assert len(names) == 12 and complaints == []
+
+
+@pytest.mark.parametrize("unit", [unit.name for unit in SERVICES])
+def test_a_unit_may_do_little(installed: Path, unit: str) -> None:
+    """Exposure is 2.0 at most for each unit by itself, drop-ins included."""
+    done = analyze("security", "--offline=yes", f"--threshold={THRESHOLD}", installed / unit)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_roles_have_the_same_walls() -> None:
+    """There is one file of walls; the roles' drop-ins are links to it, and no unit widens what it says."""
+    (walls,) = {(UNITS / f"{unit.name}.d/hardening.conf").resolve() for unit in SERVICES if "@" not in unit.name}
+    said = {line.split("=")[0] for line in walls.read_text().splitlines() if "=" in line and not line.startswith("#")}
+    for unit in SERVICES:
+        if "@" not in unit.name:
+            own = {line.split("=")[0] for line in unit.read_text().splitlines() if "=" in line and line[0] != "#"}
+            assert own & said == set(), unit.name
+
+
+def test_sockets_bear_the_names_that_the_program_looks_for() -> None:
+    """FileDescriptorName= of each socket is one of its service's role; the whole service has those of all roles."""
+    named: dict[str, set[str]] = {}
+    for unit in SOCKETS:
+        for service in directives(unit, "Service"):
+            named.setdefault(service, set()).update(directives(unit, "FileDescriptorName"))
+    assert named == {
+        "invoice-printer.service": {"ipp", "public", "api"},
+        "invoice-printer-capture.service": set(LISTENS["capture"]),
+        "invoice-printer-receipts.service": set(LISTENS["receipts"]),
+    }
+    for service, names in named.items():
+        listed = directives(UNITS / service, "Sockets")[0].split()
+        assert {directives(UNITS / name, "FileDescriptorName")[0] for name in listed} == names
+
+
+def test_the_ghostscript_socket_is_where_the_worker_looks() -> None:
+    """The well-known path of the program is that of the unit, and the unit runs the program's other end."""
+    assert directives(UNITS / "invoice-printer-ghostscript.socket", "ListenStream") == [str(distiller.SOCKET)]
+    (command,) = directives(UNITS / "invoice-printer-ghostscript@.service", "ExecStart")
+    assert command.endswith(f"-m {distiller.__name__}")
+
+
+def test_the_unit_waits_longer_than_the_program() -> None:
+    """A document that takes too long is ended by the program, which says so, before systemd ends the unit."""
+    (seconds,) = directives(UNITS / "invoice-printer-ghostscript@.service", "RuntimeMaxSec")
+    assert int(seconds) >= distiller.programs.TIMEOUT + distiller.PATIENCE
+
+
+def test_the_settings_name_credentials_that_the_units_load() -> None:
+    """A credential that README or the documents name is among those of the unit."""
+    pages = "".join((ROOT / name).read_text() for name in ("README.md", "README.fr.md", "docs/configuration.md"))
+    named = set(re.findall(rf"{manager.CREDENTIAL}([a-z0-9.-]+)", pages))
+    assert named and named <= set(directives(UNITS / "invoice-printer.service", "LoadCredential"))
+
+
+def test_each_role_unit_runs_a_role() -> None:
+    """``serve --only ROLE`` of a unit is a role of the program, and its name is the unit's."""
+    for unit in UNITS.glob("invoice-printer-[a-z]*.service"):
+        if "@" not in unit.name:
+            (command,) = directives(unit, "ExecStart")
+            role = command.rpartition(" ")[2]
+            assert role in LISTENS and unit.name == f"invoice-printer-{role}.service"
