@@ -7,7 +7,7 @@ FRONT := printerd/console/static/vendor/ready
 LOCKS := requirements/build.txt requirements/runtime.txt requirements/test.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-service check format lock front install uninstall clean
+.PHONY: help setup demo test test-service kills check format lock front install uninstall clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ test: setup ## Every test, in under ten minutes on two cores
 test-service: setup ## The service in a Debian 12 that is booted for it (root; systemd-nspawn)
 	@tools/packages.sh requirements/test-service.txt
 	$(BIN)/pytest -q -p no:cacheprovider tests/service/booted
+
+kills: setup ## 200 kills over 300 invoices, and the account afterwards: a quarter of an hour (SEED=N repeats one)
+	$(BIN)/python -m tests.faults --kills 200 --invoices 300 $(if $(SEED),--seed $(SEED))
 
 check: setup ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .
