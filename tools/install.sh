@@ -18,6 +18,7 @@ fetch() { # the program and what it stands on, for this machine's own Python
 	if [ ! -e printerd/console/static/vendor/ready ]; then
 		$pip install --require-hashes -r requirements/build.txt
 		build/install/bin/python tools/front.py
+		touch printerd/console/static/vendor/ready
 	fi
 	rm -rf "$home/new"
 	mkdir -p "$home"
