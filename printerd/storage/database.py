@@ -8,6 +8,7 @@ update; the workflow engine has an engine of its own whose driver begins for it.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -20,6 +21,8 @@ from printerd.errors import TransientError
 
 BUSY_TIMEOUT = 30_000
 """Milliseconds that a writer waits for another one."""
+LOOK_AGAIN = 0.002
+"""Seconds between two looks for the write lock."""
 
 
 class Database:
@@ -60,7 +63,7 @@ def _engine(url: sa.URL, patience: int) -> sa.Engine:
     engine = sa.create_engine(url)
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", partial(_connect_ours, patience))
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", partial(_begin, patience))
     return engine
 
 
@@ -87,8 +90,35 @@ def _pragmas(connection: sqlite3.Connection, patience: int) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+def _begin(patience: int, connection: sa.Connection) -> None:
+    begin = connection.get_execution_options().get("begin", "BEGIN")
+    if begin == "BEGIN":
+        connection.exec_driver_sql(begin)
+    else:
+        _lock(patience, connection, begin)
+
+
+def _lock(patience: int, connection: sa.Connection, begin: str) -> None:
+    """SQLite looks for the lock more and more seldom, at last every 100 ms: under load others are faster."""
+    deadline = time.monotonic() + patience / 1000
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while not _locked(connection, begin, deadline):
+            time.sleep(LOOK_AGAIN)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={patience}")
+
+
+def _locked(connection: sa.Connection, begin: str, deadline: float) -> bool:
+    try:
+        connection.exec_driver_sql(begin)
+    except sa.exc.OperationalError as error:
+        code: int = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the rest says why it is busy
+        if code != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            raise
+        return False
+    return True
 
 
 def attempt(connection: sa.Connection, act: Callable[[], Any]) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from printerd.errors import ConfigurationError
+from printerd.errors import ConfigurationError, TransientError
 from printerd.storage import migrations
 from printerd.storage.database import Database, forget_text, index_text, integrity, search_text
 from printerd.storage.schema import instance, metadata, rfc3339
@@ -100,3 +103,40 @@ def test_a_sound_file_has_nothing_to_report(database: Database) -> None:
     """The integrity check of a healthy database is silent."""
     with database.read() as connection:
         assert integrity(connection) == []
+
+
+def test_a_writer_that_waits_goes_on_at_once(database: Database) -> None:
+    """Ten times the lock is held for a quarter of a second: all the delays after its release are a fifth of one."""
+    path, released = Path(str(database.url.database)), []
+
+    def hold(held: threading.Event) -> None:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            held.set()
+            time.sleep(0.25)
+            released.append(time.monotonic())
+            other.execute("ROLLBACK")
+
+    delays = []
+    for _ in range(10):
+        held = threading.Event()
+        holding = threading.Thread(target=hold, args=(held,))
+        holding.start()
+        held.wait()
+        with database.write():
+            delays.append(time.monotonic() - released[-1])
+        holding.join()
+    assert sum(delays) < 0.2, delays
+
+
+def test_a_writer_does_not_wait_for_ever(database: Database) -> None:
+    """When its patience ends it says that the database did not answer; the next one finds it in order."""
+    hasty = Database(str(database.url), patience=200)
+    with database.write():
+        began = time.monotonic()
+        with pytest.raises(TransientError, match="locked"), hasty.write():
+            raise AssertionError("two writers at once")
+        assert 0.2 <= time.monotonic() - began < 2
+    with hasty.write() as connection:
+        assert connection.scalar(sa.select(1)) == 1
+    hasty.close()
