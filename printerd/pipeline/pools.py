@@ -68,43 +68,31 @@ class PoolBroken(TransientError):
 
 
 class Answer:
-    """What a child returned: ``values``, and files by the names that the values mention. Leaving it removes them.
+    """What a child returned: ``values``, and files by the names that the values mention. Leaving it removes them."""
 
-    The folder of the call lies in the child's own, where the child may put a link in its place: so it is opened
-    before the child hears of it, and files are taken out of what is open.
-    """
-
-    def __init__(self, home: Path, kept: Path) -> None:
-        self.values: dict[str, Any] = {}
-        self.folder = Path(tempfile.mkdtemp(dir=home))
-        self._opened = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        self._kept = Path(tempfile.mkdtemp(dir=kept))
-        self._taken: set[str] = set()
+    def __init__(self, values: dict[str, Any], folder: Path) -> None:
+        self.values = values
+        self._folder = folder
 
     def file(self, name: str) -> Path:
-        """An output file, moved to where no child can reach it. It lives until the answer is left.
+        """An output file. It lives until the answer is left.
 
         Raises :class:`PoolBroken` for a name that is none, or a thing that is not a regular file with one name: a
         link would make us read for the child what it may not read.
         """
         if name in {"", ".", ".."} or "/" in name or "\0" in name:
             raise PoolBroken(f"A reader named a file {name!r}.")
-        target = self._kept / name
+        path = self._folder / name
         try:
-            if name not in self._taken:
-                os.rename(name, target, src_dir_fd=self._opened)
-                self._taken.add(name)
-            facts = target.lstat()
+            facts = path.lstat()
         except OSError as error:
             raise PoolBroken(f"A reader named the file {name!r}, which is not there.") from error
         if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
             raise PoolBroken(f"A reader returned {name!r}, which is not a plain file.")
-        return target
+        return path
 
     def close(self) -> None:
-        os.close(self._opened)
-        for folder in (self.folder, self._kept):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -154,16 +142,16 @@ class Pool:
         """
         with self._borrowed() as child, ExitStack() as opened:
             descriptors = [opened.enter_context(_opened(file)).fileno() for file in files]
-            answer = Answer(child.folder, self._kept)
-            request = {"task": task, "values": dict(values), "folder": str(answer.folder)}
+            folder = Path(tempfile.mkdtemp(dir=child.folder))
+            request = {"task": task, "values": dict(values), "folder": str(folder)}
             try:
-                answer.values = child.ask(request, descriptors, time.monotonic() + timeout)
-            except BaseException:
-                if not child.reusable:
+                values = child.ask(request, descriptors, time.monotonic() + timeout)
+                return Answer(values, _taken(folder, self._kept))
+            except BaseException as error:
+                if isinstance(error, PoolBroken) or not child.reusable:
                     self._server.kill(child)
-                answer.close()
+                shutil.rmtree(folder, ignore_errors=True)
                 raise
-            return answer
 
     def close(self) -> None:
         """Ends the children and the server; calls that wait fail with :class:`PoolBroken`."""
@@ -351,6 +339,19 @@ class _Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _taken(folder: Path, kept: Path) -> Path:
+    """Moves a call's folder out of its child's reach, before the child hears of anything else.
+
+    The child may have put a link in its place; rename(2) moves nothing but a folder to where a folder is.
+    """
+    place = Path(tempfile.mkdtemp(dir=kept))
+    try:
+        return folder.rename(place)
+    except OSError as error:
+        place.rmdir()
+        raise PoolBroken("A reader put something else in the place of its folder.") from error
 
 
 def _opened(file: Path | BinaryIO) -> BinaryIO:

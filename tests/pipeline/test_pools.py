@@ -90,11 +90,22 @@ def test_a_link_in_the_place_of_its_folder_gains_a_child_nothing(start: Start, t
     asked = {"target": str(tmp_path), "name": "seal.key"}
     with (
         Pool(start, {}, size=1, limits=LIMITS, folder=tmp_path / "pool") as pool,
-        pool.call("swap", asked) as answer,
-        pytest.raises(PoolBroken, match="not there"),
+        pytest.raises(PoolBroken, match="in the place of its folder"),
     ):
-        answer.file("seal.key")
+        pool.call("swap", asked)
     assert (tmp_path / "seal.key").read_text() == "key"
+
+
+def test_an_answer_outlives_its_child(start: Start, tmp_path: Path) -> None:
+    """What a child has returned is not lost when its next document breaks it."""
+    with (
+        Pool(start, {"word": "moulin"}, size=1, limits=LIMITS, folder=tmp_path) as pool,
+        pool.call("write", {"name": "0.pdf", "text": "%PDF"}) as answer,
+    ):
+        with pytest.raises(PoolBroken):
+            pool.call("die", {})
+        assert works(pool)
+        assert answer.file("0.pdf").read_text() == "%PDF"
 
 
 def test_children_do_not_see_one_another(pool: Pool) -> None:
