@@ -665,25 +665,25 @@ def invoices_correct(
     from printerd.evidence import acts
 
     values = dict(_pair(change) for change in changes)
-    _act(key, state, lambda connection, invoice: acts.correct(connection, invoice, values, who, reason, _now()))
+    _act(key, state, (), lambda connection, invoice: acts.correct(connection, invoice, values, who, reason, _now()))
     _say("Corrected; it is checked again.")
 
 
 @invoices_app.command("release")
-def invoices_release(key: str, reason: Reason, state: StateDir = None, who: Who = "") -> None:
+def invoices_release(key: str, reason: Reason, state: StateDir = None, assign: Assign = None, who: Who = "") -> None:
     """Let an invoice go on: check it again, accepting what a person may accept."""
     from printerd.evidence import acts
 
-    _act(key, state, lambda connection, invoice: acts.release(connection, invoice, who, reason, _now()))
+    _act(key, state, assign, lambda connection, invoice: acts.release(connection, invoice, who, reason, _now()))
     _say("Released; it is checked again.")
 
 
 @invoices_app.command("reject")
-def invoices_reject(key: str, reason: Reason, state: StateDir = None, who: Who = "") -> None:
+def invoices_reject(key: str, reason: Reason, state: StateDir = None, assign: Assign = None, who: Who = "") -> None:
     """End an invoice unsealed and unsent."""
     from printerd.evidence import acts
 
-    _act(key, state, lambda connection, invoice: acts.reject(connection, invoice, who, reason, _now()))
+    _act(key, state, assign, lambda connection, invoice: acts.reject(connection, invoice, who, reason, _now()))
     _say("Rejected.")
 
 
@@ -693,6 +693,7 @@ def invoices_resend(
     reason: Reason,
     contact: Annotated[str, typer.Option("--contact", help="Id of one contact; all when left out.")] = "",
     state: StateDir = None,
+    assign: Assign = None,
     who: Who = "",
 ) -> None:
     """Mail an archived invoice once more, with a link of its own (also when the first mail is UNCERTAIN)."""
@@ -701,15 +702,15 @@ def invoices_resend(
     def resend(connection: Any, invoice: str) -> None:
         acts.resend(connection, invoice, who, reason, _now(), contact=contact)
 
-    _act(key, state, resend)
+    _act(key, state, assign, resend)
     _say("It is mailed again.")
 
 
-def _act(key: str, state: Path | None, act: Callable[[Any, str], object]) -> None:
+def _act(key: str, state: Path | None, assign: Sequence[str] | None, act: Callable[[Any, str], object]) -> None:
     """Do one act of a person in one transaction, then wake the worker."""
     from printerd.storage import archive
 
-    instance = _open(state, ())
+    instance = _open(state, assign)
     with instance.database.write() as connection:
         act(connection, archive.invoice(connection, key).line.id)
     instance.ring()

@@ -29,8 +29,9 @@ from urllib.parse import urlencode, urlsplit
 import psutil
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from typer.testing import CliRunner
 
-from printerd import client
+from printerd import cli, client
 from printerd.demo import samples, trade
 from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import encode
@@ -241,7 +242,10 @@ class Instance:
         return done
 
     def json(self, *words: str) -> Any:
-        return json.loads(self.run(*words, "--json").stdout)
+        """What such a command prints as JSON. It is run in this process: tests look often, and a start costs most."""
+        done = CliRunner().invoke(cli.app, [*words, "--json", "--state", str(self.state)])
+        assert done.exit_code == 0, f"{words}: {done.output}{done.exception!r}"
+        return json.loads(done.stdout)
 
     def print(self, file: Path, user: str = "marie", title: str = "") -> client.Sent:
         return client.print_file(self.printer, file, user=user, title=title or file.name)

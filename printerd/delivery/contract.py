@@ -8,7 +8,6 @@ Everything here is pure; :mod:`printerd.delivery.edge` does the calls.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from printerd.errors import ConfigurationError, IntegrityError
+from printerd.evidence import canonical
 from printerd.model import Blob, Customer, DeliveryId, Digest, Event, InvoiceKind, Issuer, Mode, Money
 
 GENESIS = Digest("0" * 64)
@@ -170,11 +170,6 @@ def event_uri(name: str) -> str:
     return prefix and prefix + name
 
 
-def canonical(value: Mapping[str, Any]) -> bytes:
-    """The one text of a JSON object that digests are taken of: sorted keys, no spaces, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
 def wire(event: Event) -> dict[str, Any]:
     """An event as the contract writes it: ``wire(parse_event(x)) == x``, so its digest can be checked at any time."""
     return {
@@ -193,7 +188,7 @@ def wire(event: Event) -> dict[str, Any]:
 
 def event_digest(event: Mapping[str, Any]) -> Digest:
     """SHA-256 of the canonical JSON of an event without its own ``digest``."""
-    return Digest(hashlib.sha256(canonical({k: v for k, v in event.items() if k != "digest"})).hexdigest())
+    return Digest(hashlib.sha256(canonical.encode({k: v for k, v in event.items() if k != "digest"})).hexdigest())
 
 
 def parse_event(raw: object) -> Event:

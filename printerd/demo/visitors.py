@@ -56,8 +56,12 @@ class Receipt:
 
 
 def browser() -> httpx.Client:
-    """One browser for all customers; many may use it at once."""
-    return httpx.Client(headers=dict(_BROWSER), trust_env=False, timeout=30, limits=httpx.Limits(max_connections=100))
+    """One browser for all customers; many may use it at once.
+
+    It keeps no connection: httpx, unlike a browser, does not repeat a request when an idle one was just closed.
+    """
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=0)
+    return httpx.Client(headers=dict(_BROWSER), trust_env=False, timeout=30, limits=limits)
 
 
 def download(client: httpx.Client, mail: Mail) -> Download:

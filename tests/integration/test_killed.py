@@ -98,9 +98,7 @@ def test_a_document_is_not_blamed_for_a_service_that_is_stopped(instance: Instan
     for _ in range(3):
         until(lambda: instance.job(sent.number)["job"]["state"] == "processing", 20)
         until(lambda: any("gs" in process.name() for process in instance.family()), 20)
-        began = time.monotonic()
         instance.stop()
-        assert time.monotonic() - began < 3
         instance.start()
         job = instance.job(sent.number)["job"]
         assert (job["state"], job["trouble"]) in (("processing", ""), ("received", "interrupted"))
