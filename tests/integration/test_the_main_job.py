@@ -160,8 +160,8 @@ def test_an_unknown_customer_holds_the_invoice_until_he_is_known(instance: Insta
     (message,) = instance.mailbox.messages(about=number)
     assert press(link_of(message)).status == 200
     instance.delivered(job["job"]["number"], "acknowledged")
+    until(lambda: any(one["kind"] == "receipt" for one in instance.json("invoices", "show", number)["time_line"]))
     told = instance.json("invoices", "show", number)["time_line"]
-    assert any(entry["kind"] == "receipt" for entry in told)
     assert any(
         entry["kind"] == "ledger.act.release" and entry["facts"]["reason"] == "customer imported" for entry in told
     )
