@@ -66,9 +66,10 @@ class Sealer:
     def _append(self, pdf: BinaryIO, output: BinaryIO, reason: str, now: datetime) -> bool:
         """Whether the signature fitted into the room kept for it. When not, the next attempt keeps enough."""
         room = self._own + self._token + MARGIN
-        _sealable(signatures.reader(pdf))
+        document = signatures.reader(pdf)
+        _sealable(document)
         try:
-            writer = IncrementalPdfFileWriter(pdf, strict=False)
+            writer = IncrementalPdfFileWriter.from_reader(document)
             embedder = PdfCMSEmbedder().write_cms(_free_field(writer.prev), writer)
             next(embedder)
             embedder.send(SigObjSetup(sig_placeholder=self._placeholder(reason, now, room)))

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import pikepdf
 from asn1crypto import core, tsp, x509  # type: ignore[import-untyped]
 from asn1crypto.cms import CMSAttributes, ContentInfo, IssuerAndSerialNumber, SignedData  # type: ignore[import-untyped]
-from pyhanko.pdf_utils.generic import DictionaryObject
 from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.sign.fields import enumerate_sig_fields
 from pyhanko.sign.general import extract_certificate_info, extract_signer_info
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
-from pyhanko.sign.validation.pdf_embedded import extract_contents
 
 from printerd.errors import DocumentError, IntegrityError
 from printerd.evidence import canonical, cms
@@ -75,31 +74,57 @@ def reader(file: BinaryIO) -> PdfFileReader:
         raise DocumentError(
             "The PDF cannot be read.", where=str(error)[:200], remedy="Print the document again."
         ) from error
-    raise DocumentError(
+    raise _encrypted()
+
+
+def _encrypted() -> DocumentError:
+    return DocumentError(
         "The PDF is encrypted.", code="encrypted", remedy="Print the document again without a password."
     )
 
 
 def of_pdf(file: BinaryIO) -> tuple[Signature, ...]:
-    """Every signature of a PDF, in the order in which they were made. ``DocumentError`` when it cannot be read."""
-    pdf = reader(file)
+    """Every signature of a PDF, in the order in which they were made. ``DocumentError`` when it cannot be read.
+
+    Another library reads it than the one that writes our seals, so that no mistake of one hides behind itself.
+    """
     try:
-        fields = [
-            (name, field.get_object()["/V"].get_object())
-            for name, _, field in enumerate_sig_fields(pdf, filled_status=True)
-        ]
-    except Exception as error:  # as above
+        with pikepdf.open(file) as pdf:
+            if not pdf.is_encrypted:
+                found = [_signature(file, name, value) for name, value in _signed_fields(pdf)]
+                return tuple(sorted(found, key=lambda one: one.covered))
+    except pikepdf.PasswordError as error:
+        raise _encrypted() from error
+    except Exception as error:  # what a parser raises on hostile bytes cannot be listed
         raise DocumentError("The PDF's signatures cannot be read.", where=str(error)[:200]) from error
-    return tuple(sorted((_signature(file, name, value) for name, value in fields), key=lambda found: found.covered))
+    raise _encrypted()
 
 
-def _signature(file: BinaryIO, name: str, value: DictionaryObject) -> Signature:
+def _signed_fields(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
+    """Full name and value of each (ISO 32000-1 12.7.3: names are joined by dots, and types come from parents)."""
+    form = pdf.Root.get("/AcroForm", pikepdf.Dictionary())
+    nothing, seen = pikepdf.Array(), set()
+    waiting: list[tuple[str, pikepdf.Object | None, pikepdf.Object]]
+    waiting = [("", None, field) for field in form.get("/Fields", nothing)]
+    while waiting:
+        parents, kind, field = waiting.pop()
+        if field.is_indirect and field.objgen in seen:
+            continue
+        seen.add(field.objgen)
+        name = ".".join(filter(None, (parents, str(field.get("/T", "")))))
+        kind = field.get("/FT", kind)
+        if kind == pikepdf.Name.Sig and "/V" in field:
+            yield name, field["/V"]
+        waiting += [(name, kind, kid) for kid in field.get("/Kids", nothing)]
+
+
+def _signature(file: BinaryIO, name: str, value: pikepdf.Object) -> Signature:
     size = file.seek(0, os.SEEK_END)
     covered = 0
     try:
         ranges = [int(number) for number in value["/ByteRange"]]
         covered = ranges[2] + ranges[3]
-        der = _contents(file, ranges, extract_contents(value))
+        der = _contents(file, ranges, bytes(value["/Contents"]))
         signed = _signed_data(der, "data")
         certificate, others = _check(signed, "data", _range_digest(file, ranges, _algorithm(signed)))
         token = _signature_token(signed)
