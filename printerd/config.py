@@ -115,6 +115,10 @@ class Signature(Section):
 
 class TimestampSection(Section):
     url: str = Field("local:", description="RFC 3161 authority by URL. local: is built in and proves order, not time.")
+    invoices: bool = Field(
+        True,
+        description="Give each invoice's seal a timestamp; without, the ledger's heads alone have one (one call for all).",
+    )
 
 
 class Receipts(Section):

@@ -168,6 +168,7 @@ def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, 
     seal = {
         "keys_folder": str(layout.keys),
         "timestamp_url": settings.timestamp.url,
+        "stamped": settings.timestamp.invoices,
         "pkcs12": systemd.secret_file(settings.signature.pkcs12),
         "pkcs12_passphrase_file": systemd.secret_file(settings.signature.passphrase_file),
         "firm": firm,

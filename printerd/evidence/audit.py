@@ -315,10 +315,11 @@ class Audit:
             yield Problem("Its certificate is not the one of the seal.", where)
         if not verdict.origin:
             yield _stranger(verdict.signer, where)
-        if verdict.timestamp is None or signatures.values(verdict.timestamp) != row.timestamp:
+        stamp = verdict.timestamp
+        if (stamp and signatures.values(stamp)) != row.timestamp:
             yield Problem("Its timestamp is not the one of the seal.", where)
-        elif not verdict.time:
-            yield _authority(verdict.timestamp, where)
+        elif stamp and not verdict.time:
+            yield _authority(stamp, where)
 
 
 _ENTRIES = (

@@ -24,9 +24,17 @@ Handlers = Mapping[str, Handler]
 
 
 def start(
-    keys_folder: str, timestamp_url: str, pkcs12: str = "", pkcs12_passphrase_file: str = "", firm: str = ""
+    keys_folder: str,
+    timestamp_url: str,
+    pkcs12: str = "",
+    pkcs12_passphrase_file: str = "",
+    firm: str = "",
+    stamped: bool = True,
 ) -> Handlers:
-    """Load or make the keys and give the tasks. ``ConfigurationError`` when a key or a setting is not in order."""
+    """Load or make the keys and give the tasks. ``ConfigurationError`` when a key or a setting is not in order.
+
+    ``stamped``: whether the seals of invoices bear timestamps; receipts and checkpoints always do.
+    """
     folder = Path(keys_folder)
     if pkcs12_passphrase_file and not pkcs12:
         raise ConfigurationError(
@@ -38,7 +46,7 @@ def start(
     pair = keys.from_pkcs12(Path(pkcs12), passphrase) if pkcs12 else keys.seal(folder, firm)
     if pkcs12:
         keys.remember(folder, pair)
-    tasks = Tasks(Sealer(pair, timestamp.connect(timestamp_url, folder, firm)))
+    tasks = Tasks(Sealer(pair, timestamp.connect(timestamp_url, folder, firm)), stamped)
     return {"seal": tasks.seal, "receipt": tasks.receipt, "checkpoint": tasks.checkpoint}
 
 
@@ -47,10 +55,11 @@ class Tasks:
     """The tasks over one sealer."""
 
     sealer: Sealer
+    stamped: bool
 
     def seal(self, values: dict[str, Any], files: Sequence[BinaryIO], folder: Path) -> dict[str, Any]:
         """``{"reason"}`` and one PDF → ``{"file", "certificate", "sealed_at", "timestamp"}``."""
-        return self._seal(files[0], folder / "sealed.pdf", values.get("reason", ""))
+        return self._seal(files[0], folder / "sealed.pdf", values.get("reason", ""), self.stamped)
 
     def receipt(self, values: dict[str, Any], files: Sequence[BinaryIO], folder: Path) -> dict[str, Any]:
         """``{"facts"}`` → as ``seal``, and ``record``: the SHA-256 of the JSON inside, which its token covers.
@@ -61,7 +70,7 @@ class Tasks:
         record = canonical.encode(facts)
         token = self.sealer.stamper.stamp(record).response
         pdf = BytesIO(receipt.render(facts, record, token))
-        sealed = self._seal(pdf, folder / "receipt.pdf", values.get("reason", ""))
+        sealed = self._seal(pdf, folder / "receipt.pdf", values.get("reason", ""), stamped=True)
         return sealed | {"record": hashlib.sha256(record).hexdigest()}
 
     def checkpoint(self, values: dict[str, Any], files: Sequence[BinaryIO], folder: Path) -> dict[str, Any]:
@@ -70,9 +79,9 @@ class Tasks:
         signature = cms.sign(self.sealer.pair, "data", hashlib.sha256(statement).digest())
         return {"signature": _base64(signature), "timestamp": _base64(self.sealer.stamper.stamp(statement).response)}
 
-    def _seal(self, pdf: BinaryIO, target: Path, reason: str) -> dict[str, Any]:
+    def _seal(self, pdf: BinaryIO, target: Path, reason: str, stamped: bool) -> dict[str, Any]:
         with target.open("x+b") as output:
-            sealed = self.sealer.seal(pdf, output, reason)
+            sealed = self.sealer.seal(pdf, output, reason, stamped=stamped)
         return {"file": target.name} | _values(sealed)
 
 
@@ -80,7 +89,7 @@ def _values(sealed: Sealed) -> dict[str, Any]:
     return {
         "certificate": sealed.certificate,
         "sealed_at": canonical.instant(sealed.sealed_at),
-        "timestamp": signatures.values(sealed.timestamp),
+        "timestamp": sealed.timestamp and signatures.values(sealed.timestamp),
     }
 
 

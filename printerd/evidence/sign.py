@@ -1,4 +1,4 @@
-"""Sealing: a PAdES B-T signature (ETSI EN 319 142-1) appended to a PDF, checked before anybody gets it.
+"""Sealing: a PAdES signature (ETSI EN 319 142-1, level B-T or B-B) appended to a PDF, checked before anybody gets it.
 
 What was received is never rewritten: the seal is an incremental update, so a
 document that was signed before keeps its signatures. The field is invisible.
@@ -34,15 +34,15 @@ MARGIN = 512
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What a seal says: who (SHA-256 of the certificate), when by our clock, and when by the authority."""
+    """What a seal says: who (SHA-256 of the certificate), when by our clock, and at level B-T when by the authority."""
 
     certificate: Digest
     sealed_at: datetime
-    timestamp: Timestamp
+    timestamp: Timestamp | None
 
 
 class Sealer:
-    """One key and one timestamp authority. The key is loaded once, and each seal is one call of the authority."""
+    """One key and one timestamp authority. The key is loaded once; a seal with a timestamp is one call of it."""
 
     def __init__(self, pair: KeyPair, stamper: Stamper) -> None:
         self.pair = pair
@@ -50,22 +50,24 @@ class Sealer:
         self._own = len(cms.sign(pair, "data", bytes(32)))
         self._token = FIRST_TOKEN
 
-    def seal(self, pdf: BinaryIO, output: BinaryIO, reason: str) -> Sealed:
+    def seal(self, pdf: BinaryIO, output: BinaryIO, reason: str, *, stamped: bool = True) -> Sealed:
         """Write ``pdf`` with a seal to ``output``, an empty file that can be read too.
+
+        ``stamped``: level B-T, with a timestamp over the signature; else level B-B.
 
         ``DocumentError`` when the PDF is encrypted, broken, or locked by an
         earlier signature; ``TransientError`` when no timestamp is to be had;
         ``IntegrityError`` when the result does not pass its own check.
         """
         now = datetime.now(UTC)
-        while not self._append(pdf, output, reason, now):
+        while not self._append(pdf, output, reason, now, stamped):
             output.seek(0)
             output.truncate()
-        return self._checked(output, now)
+        return self._checked(output, now, stamped)
 
-    def _append(self, pdf: BinaryIO, output: BinaryIO, reason: str, now: datetime) -> bool:
+    def _append(self, pdf: BinaryIO, output: BinaryIO, reason: str, now: datetime, stamped: bool) -> bool:
         """Whether the signature fitted into the room kept for it. When not, the next attempt keeps enough."""
-        room = self._own + self._token + MARGIN
+        room = self._own + MARGIN + (self._token if stamped else 0)
         document = signatures.reader(pdf)
         _sealable(document)
         try:
@@ -74,8 +76,9 @@ class Sealer:
             next(embedder)
             embedder.send(SigObjSetup(sig_placeholder=self._placeholder(reason, now, room)))
             prepared, _ = embedder.send(SigIOSetup(md_algorithm="sha256", output=output))
-            signature = self._signature(prepared.document_digest)
-            self._token = len(signature) - self._own
+            signature = self._signature(prepared.document_digest, stamped)
+            if stamped:
+                self._token = len(signature) - self._own
             if len(signature) > room:
                 return False
             embedder.send(signature)
@@ -96,20 +99,20 @@ class Sealer:
             bytes_reserved=2 * room,  # hexadecimal digits
         )
 
-    def _signature(self, digest: bytes) -> bytes:
+    def _signature(self, digest: bytes, stamped: bool) -> bytes:
         def stamp(signature: bytes) -> bytes:
             return self.stamper.stamp(signature).content
 
-        return cms.sign(self.pair, "data", digest, timestamp=stamp)
+        return cms.sign(self.pair, "data", digest, timestamp=stamp if stamped else None)
 
-    def _checked(self, output: BinaryIO, now: datetime) -> Sealed:
+    def _checked(self, output: BinaryIO, now: datetime, stamped: bool) -> Sealed:
         seal = signatures.of_pdf(output)[-1]
-        if seal.faults or not seal.whole or seal.token is None or seal.certificate is None:
+        if seal.faults or not seal.whole or (seal.token is None) is stamped or seal.certificate is None:
             raise IntegrityError("The seal does not pass its own check.", where="; ".join(seal.faults))
         certificate = cms.fingerprint(seal.certificate)
         if certificate != self.pair.fingerprint:
             raise IntegrityError("The seal was not made with our key.", where=certificate)
-        return Sealed(certificate, now, seal.token.timestamp)
+        return Sealed(certificate, now, seal.token.timestamp if seal.token else None)
 
 
 def _sealable(pdf: PdfFileReader) -> None:

@@ -35,9 +35,9 @@ MAKES: dict[str, Callable[[], bytes]] = {
 }
 
 
-def sealed(sealer: Sealer, pdf: bytes, reason: str = "Invoice sealed") -> bytes:
+def sealed(sealer: Sealer, pdf: bytes, reason: str = "Invoice sealed", *, stamped: bool = True) -> bytes:
     out = BytesIO()
-    sealer.seal(BytesIO(pdf), out, reason)
+    sealer.seal(BytesIO(pdf), out, reason, stamped=stamped)
     return out.getvalue()
 
 
@@ -83,6 +83,26 @@ def test_every_make_of_pdf_is_sealed_and_every_validator_agrees(
     )
 
 
+def test_a_seal_without_a_timestamp_is_a_whole_signature(sealer: Sealer, key_folder: Path, tmp_path: Path) -> None:
+    """PAdES B-B: pdfsig, ``openssl cms -verify`` and pyHanko accept it; its time is our clock's alone, and told so."""
+    data, path = sealed(sealer, papers.page(), stamped=False), tmp_path / "sealed.pdf"
+    path.write_bytes(data)
+    assert "Signature is Valid." in (shown := pdfsig(path)) and "Total document signed" in shown
+    embedded = PdfFileReader(BytesIO(data), strict=False).embedded_signatures[-1]
+    context = ValidationContext(trust_roots=list(trust.load(key_folder.glob("*.crt")).anchors), allow_fetching=False)
+    status = validate_pdf_signature(embedded, context)
+    assert status.intact and status.valid and status.trusted and status.timestamp_validity is None
+    begin, length, resume, rest = (int(number) for number in embedded.byte_range)
+    (tmp_path / "signed").write_bytes(data[begin:length] + data[resume : resume + rest])
+    (tmp_path / "cms").write_bytes(embedded.pkcs7_content)
+    words = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", tmp_path / "cms"]
+    words += ["-content", tmp_path / "signed", "-CAfile", key_folder / "seal.crt", "-purpose", "any", "-out", "/dev/null"]
+    subprocess.run(words, check=True, capture_output=True)
+    verdict = verify.verify_file(path, [key_folder / "seal.crt"])
+    assert verdict.intact and verdict.origin and verdict.timestamp is None
+    assert any("bears no timestamp" in note for note in verdict.notes)
+
+
 def test_the_seal_names_its_maker_reason_and_time(sealer: Sealer) -> None:
     """The signature dictionary says who and why; what comes back says when, by our clock and by the authority."""
     out = BytesIO()
@@ -91,7 +111,7 @@ def test_the_seal_names_its_maker_reason_and_time(sealer: Sealer) -> None:
     assert (value["/Name"], value["/Reason"]) == ("Atelier Dupont & Fils", "invoice FA-2026-0042")
     assert result.certificate == sealer.pair.fingerprint
     assert abs(result.sealed_at - datetime.now(UTC)) < timedelta(minutes=1)
-    assert result.timestamp.local
+    assert result.timestamp is not None and result.timestamp.local
 
 
 def test_the_page_looks_as_it_did(sealer: Sealer) -> None:

@@ -80,6 +80,17 @@ def authority(folder: Path, away: list[bool]) -> Iterator[str]:
         yield url
 
 
+def test_invoices_may_do_with_the_timestamps_of_the_ledger(tmp_path: Path, samples: dict[str, Any]) -> None:
+    """``timestamp.invoices = false``: seals bear none, the ledger's head bears one for all of them, and all is in order."""
+    with served(tmp_path / "state", {"timestamp.invoices": "false"}) as instance:
+        pdf, detail = archived(instance, samples["facture-simple-fr"].file)
+        assert detail["timestamp"] is None
+        (signature,) = PdfFileReader(BytesIO(pdf)).embedded_signatures
+        assert "signature_time_stamp_token" not in str(signature.signer_info["unsigned_attrs"].native)
+        told = instance.run("verify", "--all")
+        assert told.returncode == 0
+
+
 def test_an_independent_authority_that_was_away(tmp_path: Path, samples: dict[str, Any], independent: Path) -> None:
     """While the authority is away the invoice waits by itself and the print queue goes on; then it is sealed."""
     away = [True]
