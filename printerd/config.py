@@ -117,7 +117,7 @@ class TimestampSection(Section):
     url: str = Field("local:", description="RFC 3161 authority by URL. local: is built in and proves order, not time.")
     invoices: bool = Field(
         True,
-        description="Give each invoice's seal a timestamp; without, the ledger's heads alone have one (one call for all).",
+        description="Give each invoice's seal a timestamp; without, only the ledger's heads (one call for all).",
     )
 
 

@@ -95,9 +95,9 @@ def test_a_seal_without_a_timestamp_is_a_whole_signature(sealer: Sealer, key_fol
     begin, length, resume, rest = (int(number) for number in embedded.byte_range)
     (tmp_path / "signed").write_bytes(data[begin:length] + data[resume : resume + rest])
     (tmp_path / "cms").write_bytes(embedded.pkcs7_content)
-    words = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", tmp_path / "cms"]
-    words += ["-content", tmp_path / "signed", "-CAfile", key_folder / "seal.crt", "-purpose", "any", "-out", "/dev/null"]
-    subprocess.run(words, check=True, capture_output=True)
+    words = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-purpose", "any", "-out", "/dev/null"]
+    files = ["-in", tmp_path / "cms", "-content", tmp_path / "signed", "-CAfile", key_folder / "seal.crt"]
+    subprocess.run([*words, *files], check=True, capture_output=True)
     verdict = verify.verify_file(path, [key_folder / "seal.crt"])
     assert verdict.intact and verdict.origin and verdict.timestamp is None
     assert any("bears no timestamp" in note for note in verdict.notes)

