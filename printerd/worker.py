@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -68,6 +68,7 @@ class Worker:
     ) -> None:
         self._database = database
         self._stages = {stage.name: stage for stage in stages}
+        self._first_free = claims.first_free(stages)
         self._chores = chores
         self._bell = Bell(bell)
         self._ring = bell
@@ -157,8 +158,10 @@ class Worker:
         """Claim until nothing more is due, then wait for the bell or for the next postponed row."""
         try:
             self._mend()
-            claimed = [self._dispatch(stage) for stage in self._stages.values()]
-            pause = 0.0 if any(claimed) else self._pause()
+            with self._database.read() as connection:
+                due = claims.due(connection, self._first_free, now := _now())
+            claimed = [self._dispatch(self._stages[name]) for name, moment in due.items() if moment <= now]
+            pause = 0.0 if any(claimed) else _pause(due.values(), now)
         except TransientError as error:
             log.warning("the dispatcher waits: %s", error.what)
             pause = IDLE
@@ -170,9 +173,6 @@ class Worker:
         with self._lock:
             if len(self._running[stage.name]) >= IN_FLIGHT:
                 return False
-        with self._database.read() as connection:
-            if not claims.waiting(connection, stage, _now()):
-                return False
         with self._database.write() as connection:
             batch = claims.claim(connection, stage, _now())
         if batch is None:
@@ -181,12 +181,6 @@ class Worker:
         with SetWorkflowID(batch):
             DBOS.start_workflow(self._workflows[stage.name], batch)
         return True
-
-    def _pause(self) -> float:
-        with self._database.read() as connection:
-            due = [claims.next_due(connection, stage) for stage in self._stages.values()]
-        soonest = min((moment for moment in due if moment), default=None)
-        return IDLE if soonest is None else max(0.05, min(IDLE, (soonest - _now()).total_seconds()))
 
     # Mending
 
@@ -248,6 +242,11 @@ def _unfinished(batches: Sequence[BatchId]) -> set[str]:
         return set()
     found = DBOS.list_workflows(workflow_ids=list(batches), status=UNFINISHED, load_input=False, load_output=False)
     return {status.workflow_id for status in found}
+
+
+def _pause(due: Iterable[datetime], now: datetime) -> float:
+    """Seconds until the next postponed row; what is due already waits for the end of a batch, which rings."""
+    return min([IDLE, *(max(0.05, (moment - now).total_seconds()) for moment in due if moment > now)])
 
 
 def _now() -> datetime:

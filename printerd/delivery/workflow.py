@@ -8,13 +8,15 @@ every call may be repeated, for the edge makes nothing new of a repetition.
 from __future__ import annotations
 
 import logging
+import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
@@ -45,6 +47,10 @@ from printerd.storage.database import Database
 from printerd.storage.schema import deliveries, dispatches, edges, events, invoices, receipts, rfc3339
 
 PDF = "application/pdf"
+TOGETHER = 1.0
+"""Seconds of calls whose rows move on in one transaction: what a crash repeats at the most."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +123,7 @@ class Delivering:
         row = {"id": str(uuid.uuid4()), "invoice": invoice.id, "route": chosen.route, "why": chosen.why}
         times = {"expires_at": expires_at, "created_at": now}
         state = {"state": _first_state(connection, invoice.number), "mode": mode, "facts": facts}
-        connection.execute(deliveries.insert().values(row | times | state))
+        connection.execute(deliveries.insert(), row | times | state)
 
     def deliver(self, batch: BatchId) -> None:
         """Give each delivery to the edge, or lay it into the out-tray."""
@@ -264,7 +270,10 @@ class Delivering:
         with self.database.read() as connection:
             rows = held(connection, stage, batch)
         for row in rows:
-            self._attempt(stage, row, lambda row: self._receipt(stage, row))
+            failure = self._attempt(stage, row, partial(self._receipt, stage))
+            if failure is not None:
+                with self.database.write() as connection:
+                    later(connection, stage, [row], self.now(), _trouble(failure))
 
     def _receipt(self, stage: Stage, row: sa.Row[Any]) -> None:
         with self.database.read() as connection:
@@ -326,37 +335,49 @@ class Delivering:
     ) -> None:
         """``work`` on each row; it gives the columns with which the row moves on to ``state``."""
         stage = self.stages()[stage_index]
-
-        def move(row: sa.Row[Any]) -> None:
-            values = work(row)
-            with self.database.write() as connection:
-                done(connection, stage, row, state, **values)
-
         with self.database.read() as connection:
-            rows = held(connection, stage, batch)
+            rows = iter(held(connection, stage, batch))
+        while outcomes := self._worked(stage, rows, work):
+            with self.database.write() as connection:
+                for row, outcome in outcomes:
+                    if isinstance(outcome, Exception):
+                        later(connection, stage, [row], self.now(), _trouble(outcome))
+                    else:
+                        done(connection, stage, row, state, **outcome)
+                if stage.table is deliveries:
+                    self._tell(connection, {row.invoice for row, _ in outcomes})
+
+    def _worked(
+        self, stage: Stage, rows: Iterator[sa.Row[Any]], work: Callable[[sa.Row[Any]], dict[str, Any]]
+    ) -> list[tuple[sa.Row[Any], dict[str, Any] | Exception]]:
+        """What became of the next rows, as many as are done in :data:`TOGETHER`."""
+        outcomes, end = [], time.monotonic() + TOGETHER
         for row in rows:
-            self._attempt(stage, row, move)
-        if stage.table is deliveries:
-            self._tell({row.invoice for row in rows})
+            outcomes.append((row, self._attempt(stage, row, work)))
+            if time.monotonic() >= end:
+                break
+        return outcomes
 
-    def _tell(self, changed: Iterable[str]) -> None:
+    def _tell(self, connection: sa.Connection, changed: Iterable[str]) -> None:
         """Let the print queue say what became of these invoices' jobs."""
-        with self.database.write() as connection:
-            told = connection.scalars(sa.select(invoices.c.job).where(invoices.c.id.in_(list(changed))).distinct())
-            messages.refresh(connection, told.all(), self.language)
+        told = connection.scalars(sa.select(invoices.c.job).where(invoices.c.id.in_(list(changed))).distinct())
+        messages.refresh(connection, told.all(), self.language)
 
-    def _attempt(self, stage: Stage, row: sa.Row[Any], work: Callable[[sa.Row[Any]], None]) -> None:
-        """A row that fails is due again later, with the reason beside it; the others go on."""
+    def _attempt(self, stage: Stage, row: sa.Row[Any], work: Callable[[sa.Row[Any]], T]) -> T | Exception:
+        """What ``work`` gives or raises for a row; the others go on."""
         try:
             with logs.bound(row=row.id):
-                work(row)
+                return work(row)
         except Exception as error:
             metrics.failed(stage.name, error)
             if not isinstance(error, TransientError):
                 log.error("%s failed", stage.name, exc_info=error, extra={"row": row.id})
-            trouble = error.what if isinstance(error, Failure) else type(error).__name__
-            with self.database.write() as connection:
-                later(connection, stage, [row], self.now(), trouble)
+            return error
+
+
+def _trouble(error: Exception) -> str:
+    """What stands beside a row that is due again later."""
+    return error.what if isinstance(error, Failure) else type(error).__name__
 
 
 def _first_state(connection: sa.Connection, number: str) -> DeliveryState:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -30,29 +31,20 @@ FIRST = Digest("0" * 64)
 
 def append(connection: sa.Connection, kind: str, subject: str, body: Mapping[str, Any], now: datetime) -> LedgerEntry:
     """Add an entry. ``subject`` is an id, never a name or an address: those stand only in ``body``."""
-    # "index" is a method of every row: the column needs another name.
-    place = ledger.c.index.label("place")
-    newest = sa.select(place, ledger.c.recorded_at, ledger.c.digest).order_by(place.desc()).limit(1)
-    last = connection.execute(newest).one_or_none()
+    last = connection.execute(_NEWEST).one_or_none()
     index = 0 if last is None else last.place + 1
     recorded_at = now if last is None else max(now, last.recorded_at)
     previous = FIRST if last is None else Digest(last.digest)
     salt, text = secrets.token_bytes(32), canonical.encode(body)
     entry = link(index, recorded_at, kind, subject, record_digest(salt, text), previous)
-    connection.execute(
-        ledger.insert().values(
-            index=entry.index,
-            recorded_at=entry.recorded_at,
-            kind=entry.kind,
-            subject=entry.subject,
-            record=entry.record,
-            leaf=entry.leaf,
-            previous=entry.previous,
-            digest=entry.digest,
-        )
-    )
-    connection.execute(ledger_records.insert().values(index=index, salt=salt.hex(), body=text.decode()))
+    connection.execute(ledger.insert(), asdict(entry))
+    connection.execute(ledger_records.insert(), {"index": index, "salt": salt.hex(), "body": text.decode()})
     return entry
+
+
+# "index" is a method of every row: the column needs another name.
+_NEWEST = sa.select(ledger.c.index.label("place"), ledger.c.recorded_at, ledger.c.digest)
+_NEWEST = _NEWEST.order_by(ledger.c.index.desc()).limit(1)
 
 
 def link(index: int, recorded_at: datetime, kind: str, subject: str, record: Digest, previous: Digest) -> LedgerEntry:
@@ -89,8 +81,11 @@ def extend(connection: sa.Connection, tree: merkle.Tree) -> None:
 
 def latest(connection: sa.Connection) -> Checkpoint | None:
     """The checkpoint over the most entries."""
-    row = connection.execute(sa.select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
+    row = connection.execute(_LATEST).one_or_none()
     return None if row is None else Checkpoint(row.size, Digest(row.root), row.recorded_at)
+
+
+_LATEST = sa.select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
 
 
 def save_checkpoint(

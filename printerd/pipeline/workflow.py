@@ -184,8 +184,8 @@ class Pipeline:
             "created_at": before.created_at if before else now,
         }
         values = {**BLANK, **UNCLAIMED, **row, **self._judged(connection, row, now)}
-        same = invoices.c.id == identity
-        connection.execute((invoices.update().where(same) if before else invoices.insert()).values(values))
+        write = invoices.update().where(invoices.c.id == identity) if before else invoices.insert()
+        connection.execute(write, values)
         database.index_text(connection, identity, piece.reading["text"])
 
     def _unread(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], error: Exception) -> None:
@@ -298,8 +298,7 @@ class Pipeline:
         }
         if not done(connection, stage, invoice, InvoiceState.ARCHIVED, updated_at=now, **columns):
             return
-        query = sa.select(invoices, jobs.c.original).join(jobs).where(invoices.c.id == invoice.id)
-        row = connection.execute(query).one()
+        row = connection.execute(_WITH_ORIGINAL, {"own": invoice.id}).one()
         ledger.append(connection, "invoice", row.id, records.invoice(row._asdict()), now)
         self.archived(connection, row, now)
 
@@ -350,23 +349,26 @@ def _identity(job: sa.Row[Any], piece: Piece) -> str:
     return str(uuid.uuid5(uuid.UUID(job.id), f"{piece.reading['first']}-{piece.reading['last']}"))
 
 
+_WITH_ORIGINAL = sa.select(invoices, jobs.c.original).join(jobs).where(invoices.c.id == sa.bindparam("own"))
+
+
 def _twin(connection: sa.Connection, row: Mapping[str, Any]) -> sa.Row[Any] | None:
     """The earlier invoice with the same content, if there is one in force."""
-    query = sa.select(invoices).where(
-        invoices.c.content == row["content"], invoices.c.id != row["id"], invoices.c.state.in_(IN_FORCE)
-    )
-    return connection.execute(query.order_by(invoices.c.created_at).limit(1)).one_or_none()
+    return connection.execute(_SAME_CONTENT, {"content": row["content"], "own": row["id"]}).one_or_none()
+
+
+_OTHER = (invoices.c.id != sa.bindparam("own"), invoices.c.state.in_(IN_FORCE))
+_SAME_CONTENT = sa.select(invoices).where(invoices.c.content == sa.bindparam("content"), *_OTHER)
+_SAME_CONTENT = _SAME_CONTENT.order_by(invoices.c.created_at).limit(1)
+_SAME_NUMBER = sa.select(invoices.c.id).where(
+    invoices.c.issuer == sa.bindparam("issuer"), invoices.c.number == sa.bindparam("number"), *_OTHER
+)
+_SAME_NUMBER = _SAME_NUMBER.limit(1)
 
 
 def _used(connection: sa.Connection, row: Mapping[str, Any], issuer: Issuer, invoice: Invoice) -> list[Reason]:
     """The number of another invoice with another content is nobody's guess to make."""
-    query = sa.select(invoices.c.id).where(
-        invoices.c.issuer == issuer.key,
-        invoices.c.number == invoice.number,
-        invoices.c.id != row["id"],
-        invoices.c.state.in_(IN_FORCE),
-    )
-    first = connection.scalar(query.limit(1))
+    first = connection.scalar(_SAME_NUMBER, {"issuer": issuer.key, "number": invoice.number, "own": row["id"]})
     return [Reason("number-used", {"number": invoice.number, "first": first[:8]})] if first else []
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,9 +43,15 @@ class Stage:
         return self.working or self.state
 
 
-def waiting(connection: sa.Connection, stage: Stage, now: datetime) -> bool:
-    """Whether a claim would find anything: a look that takes no lock."""
-    return connection.scalar(_due(stage, now).limit(1)) is not None
+def first_free(stages: Collection[Stage]) -> sa.CompoundSelect[Any]:
+    """The query for :func:`due`: of each stage the free row that is due first. It is built once and asked often."""
+    firsts = {stage.name: _first(stage).subquery() for stage in stages}
+    return sa.union_all(*(sa.select(sa.literal(name).label("stage"), one.c.next_at) for name, one in firsts.items()))
+
+
+def due(connection: sa.Connection, query: sa.CompoundSelect[Any], now: datetime) -> dict[str, datetime]:
+    """Stage name → when its first free row is due: ``now`` or later. Stages without free rows are left out."""
+    return {row.stage: _due_at(row.next_at, now) for row in connection.execute(query)}
 
 
 def claim(connection: sa.Connection, stage: Stage, now: datetime) -> BatchId | None:
@@ -53,8 +60,8 @@ def claim(connection: sa.Connection, stage: Stage, now: datetime) -> BatchId | N
     What an interrupted batch held is taken up one by one: if a row was the cause, it is alone the next time.
     """
     table = stage.table
-    due = _due(stage, now).add_columns(table.c.trouble).order_by(table.c.created_at).limit(stage.most)
-    rows = connection.execute(due).all()
+    oldest = _due(stage, now).add_columns(table.c.trouble).order_by(table.c.created_at).limit(stage.most)
+    rows = connection.execute(oldest).all()
     if not rows:
         return None
     together = rows[:1] if rows[0].trouble == INTERRUPTED else [row for row in rows if row.trouble != INTERRUPTED]
@@ -98,15 +105,18 @@ def let_go(connection: sa.Connection, stage: Stage, batch: BatchId, now: datetim
     later(connection, stage, held(connection, stage, batch), now, INTERRUPTED)
 
 
-def next_due(connection: sa.Connection, stage: Stage) -> datetime | None:
-    """When the next postponed row falls due; ``None`` when none is postponed."""
-    query = _free(stage).where(stage.table.c.next_at.is_not(None)).with_only_columns(stage.table.c.next_at)
-    due: datetime | None = connection.scalar(query.order_by(stage.table.c.next_at).limit(1))
-    return due
+def _first(stage: Stage) -> sa.Select[Any]:
+    next_at = stage.table.c.next_at
+    return _free(stage).with_only_columns(next_at).order_by(next_at.nulls_first()).limit(1)
+
+
+def _due_at(next_at: datetime | None, now: datetime) -> datetime:
+    """What waits longer than any row may was postponed by a clock that has been set back since."""
+    return next_at if next_at and now < next_at <= now + LAST_RETRY else now
 
 
 def _due(stage: Stage, now: datetime) -> sa.Select[Any]:
-    """What waits longer than any row may was postponed by a clock that has been set back since."""
+    """The same in SQL."""
     next_at = stage.table.c.next_at
     return _free(stage).where(sa.or_(next_at.is_(None), next_at <= now, next_at > now + LAST_RETRY))
 
@@ -116,6 +126,11 @@ def _free(stage: Stage) -> sa.Select[Any]:
 
 
 def _change(connection: sa.Connection, stage: Stage, row: sa.Row[Any], **values: Any) -> bool:
-    table = stage.table
-    own = (table.c.id == row.id, table.c.batch == row.batch, table.c.state == stage.claimed)
-    return connection.execute(table.update().where(*own).values(**values)).rowcount == 1
+    own = {"own_id": row.id, "own_batch": row.batch, "own_state": stage.claimed}
+    return connection.execute(_own(stage.table), own | values).rowcount == 1
+
+
+@cache
+def _own(table: sa.Table) -> sa.Update:
+    own = (("own_id", table.c.id), ("own_batch", table.c.batch), ("own_state", table.c.state))
+    return table.update().where(*(column == sa.bindparam(name) for name, column in own))

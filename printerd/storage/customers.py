@@ -7,8 +7,10 @@ never mailed on a guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,14 +20,12 @@ from printerd.storage.schema import contacts, customers
 
 def find(connection: sa.Connection, code: str, vat_id: str = "") -> Customer | None:
     """The customer with exactly this code, else the only one with this VAT id (compact, upper case), else ``None``."""
-    return _only(connection, customers.c.code == code) or (
-        _only(connection, customers.c.vat_id == vat_id) if vat_id else None
-    )
+    return _only(connection, "code", code) or (_only(connection, "vat_id", vat_id) if vat_id else None)
 
 
 def every(connection: sa.Connection) -> tuple[Customer, ...]:
     """All customers, by code."""
-    return _load(connection, sa.true())
+    return _load(connection, _queries())
 
 
 def put(connection: sa.Connection, customer: Customer, now: datetime) -> None:
@@ -61,17 +61,29 @@ def _contact_rows(customer: Customer) -> Iterable[dict[str, object]]:
         }
 
 
-def _only(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Customer | None:
-    found = _load(connection, condition)
+def _only(connection: sa.Connection, column: str, value: str) -> Customer | None:
+    found = _load(connection, _queries(column), {"value": value})
     return found[0] if len(found) == 1 else None
 
 
-def _load(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Customer, ...]:
-    rows = connection.execute(sa.select(customers).where(condition).order_by(customers.c.code)).all()
-    people: dict[str, list[Contact]] = {row.code: [] for row in rows}
+@cache
+def _queries(column: str = "") -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """Customers and their contacts, all or those with a ``value`` in a column. Built once: each invoice asks."""
+    condition = customers.c[column] == sa.bindparam("value") if column else sa.true()
     chosen = sa.select(customers.c.code).where(condition)
-    order = (contacts.c.customer, contacts.c.position)
-    for row in connection.execute(sa.select(contacts).where(contacts.c.customer.in_(chosen)).order_by(*order)):
+    whose = sa.select(contacts).where(contacts.c.customer.in_(chosen))
+    return (
+        sa.select(customers).where(condition).order_by(customers.c.code),
+        whose.order_by(contacts.c.customer, contacts.c.position),
+    )
+
+
+def _load(
+    connection: sa.Connection, queries: tuple[sa.Select[Any], sa.Select[Any]], values: Mapping[str, str] | None = None
+) -> tuple[Customer, ...]:
+    rows, found = (connection.execute(query, values).all() for query in queries)
+    people: dict[str, list[Contact]] = {row.code: [] for row in rows}
+    for row in found:
         people[row.customer].append(Contact(row.id, row.name, row.email, row.role))
     return tuple(_customer(row, people[row.code]) for row in rows)
 

@@ -87,8 +87,11 @@ def set_unjudged(connection: sa.Connection, until: str) -> None:
     _put(connection, "unjudged", until)
 
 
+_VALUE = sa.select(instance.c.value).where(instance.c.name == sa.bindparam("wanted"))
+
+
 def _get(connection: sa.Connection, name: str) -> str:
-    return connection.scalar(sa.select(instance.c.value).where(instance.c.name == name)) or ""
+    return connection.scalar(_VALUE, {"wanted": name}) or ""
 
 
 def _put(connection: sa.Connection, name: str, value: str) -> None:

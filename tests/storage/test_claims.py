@@ -80,3 +80,23 @@ def test_a_batch_changes_only_what_it_still_holds(connection: sa.Connection) -> 
     claims.later(connection, STAGE, [row], NOW, "too late")
     now = connection.execute(sa.select(jobs)).one()
     assert (now.state, now.batch, now.attempts, now.trouble) == (JobState.RECEIVED, None, 0, "")
+
+
+def test_a_look_tells_of_each_stage_when_it_has_work(connection: sa.Connection) -> None:
+    """One query for all stages: what is new is due now, what was postponed at its time, what is claimed not at all."""
+    others = (Stage("rest", jobs, JobState.DONE, 50, lambda _batch: None), STAGE)
+    query = claims.first_free(others)
+    assert claims.due(connection, query, NOW) == {}
+    received(connection, 1, next_at=NOW + timedelta(minutes=2))
+    received(connection, 2, next_at=NOW + timedelta(minutes=1))
+    assert claims.due(connection, query, NOW) == {"process": NOW + timedelta(minutes=1)}
+    received(connection, 3)
+    assert claims.due(connection, query, NOW) == {"process": NOW}
+    assert claimed(connection) == [3]
+    assert claims.due(connection, query, NOW) == {"process": NOW + timedelta(minutes=1)}
+
+
+def test_a_look_is_not_deceived_by_a_clock_that_was_set_back(connection: sa.Connection) -> None:
+    """What seems to be due in a day is due now."""
+    received(connection, 1, next_at=NOW + timedelta(days=1))
+    assert claims.due(connection, claims.first_free([STAGE]), NOW) == {"process": NOW}
