@@ -7,7 +7,7 @@ FRONT := printerd/console/static/vendor/ready
 LOCKS := requirements/build.txt requirements/runtime.txt requirements/test.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-service kills check format lock front install uninstall clean
+.PHONY: help setup demo test test-service kills tampering check format lock front install uninstall clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ test-service: setup ## The service in a Debian 12 that is booted for it (root; s
 
 kills: setup ## 200 kills over 300 invoices, and the account afterwards: a quarter of an hour (SEED=N repeats one)
 	$(BIN)/python -m tests.faults --kills 200 --invoices 300 $(if $(SEED),--seed $(SEED))
+
+tampering: setup ## 2,000 random bytes of an archive changed, one at a time: is each named? Five minutes (SEED=N repeats one)
+	$(BIN)/python -m tests.tampering --changes 2000 $(if $(SEED),--seed $(SEED))
 
 check: setup ## Format, lint, types, import contracts
 	$(BIN)/ruff format --check .

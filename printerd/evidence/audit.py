@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from printerd.storage.database import Database
 
 LISTED = 1000
 """So many problems are named; beyond that they are counted."""
+WRITTEN: Mapping[str, Callable[[Any], str]] = {"sealed_at": canonical.instant, "timestamp": json.dumps}
+"""Columns whose value can be written in several ways, and the way in which we write it."""
 COMPARE = "Keep everything as it is and compare with a backup from before."
 SEALED = (InvoiceState.ARCHIVED, InvoiceState.SPECIMEN)
 FILED = (ReceiptState.FILED, ReceiptState.PUSHED)
@@ -99,7 +102,7 @@ def verify_all(database: Database, blobs: Blobs, keys: Path) -> Findings:
 def _everything(database: Database, blobs: Blobs, keys: Path, counts: Counter[str]) -> Found:
     try:
         anchors = trust.load(sorted(keys.glob("*.crt")))
-        with database.read() as connection:
+        with database.read() as connection, store.damaged_text(connection):
             audit = Audit(connection.execution_options(yield_per=200), blobs, anchors, counts)
             for name, check in audit.checks().items():
                 yield from _to_the_end(name, check)
@@ -109,12 +112,12 @@ def _everything(database: Database, blobs: Blobs, keys: Path, counts: Counter[st
         yield Problem(f"The database cannot be read: {str(error).splitlines()[0]}", "database")
 
 
-def _to_the_end(name: str, check: Callable[[], Found]) -> Found:
-    """A check that damaged rows or files break off is a finding too, and the others go on."""
+def _to_the_end(where: str, check: Callable[[], Found]) -> Found:
+    """A check that a damaged row or file breaks off is a finding too, and the others go on."""
     try:
         yield from check()
     except Exception as error:  # what drivers and parsers raise on damaged data cannot be listed
-        yield Problem(f"The check of {name} was broken off: {type(error).__name__}: {str(error)[:200]}", name)
+        yield Problem(f"It cannot be read to the end: {type(error).__name__}: {str(error)[:200]}", where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +158,15 @@ class Audit:
             where = f"ledger entry {row.place}"
             yield from _entry(row, tree.size, previous, latest)
             erased += row.body is None and row.salt is None
-            tree.append(bytes.fromhex(row.leaf))
+            tree.append(_bytes(row.leaf))
             previous, latest = Digest(row.digest), row.recorded_at
             if tree.size in roots and roots.pop(tree.size) != tree.root().hex():
                 yield Problem(f"The first {tree.size} entries are not those of their checkpoint.", where)
         for size in roots:
             yield Problem(f"The ledger has {tree.size} entries, but a checkpoint is over {size}.", f"checkpoint {size}")
         self.counts["ledger entries"] = tree.size
+        for place in self.connection.scalars(_STRAY_RECORDS):
+            yield Problem("It is the record of no entry.", f"ledger record {place}")
         if erased:
             yield Note(f"{erased} ledger records have been erased; their entries hold without them.")
 
@@ -177,20 +182,26 @@ class Audit:
         for row in self.connection.execute(query.order_by(schema.checkpoints.c.size)):
             self.counts["checkpoints"] += 1
             where = f"checkpoint {row.size}"
-            statement = canonical.checkpoint(row.size, Digest(row.root), row.recorded_at)
-            try:
-                signer = signatures.detached(row.signature, statement)
-                token = signatures.response(row.timestamp, statement) if row.timestamp is not None else None
-            except IntegrityError as error:
-                yield Problem(error.what, where)
-                continue
-            moment = token.timestamp.time if token else datetime.now(UTC)
-            if not self.anchors.covers(signer, (), moment):
-                yield _stranger(signatures.common_name(signer), where)
-            if token is None:
-                yield Note(f"Checkpoint {row.size} bears no timestamp.")
-            elif not self.anchors.covers(token.certificate, token.others, moment):
-                yield _authority(token.timestamp, where)
+            yield from _to_the_end(where, partial(self._checkpoint, row, where))
+
+    def _checkpoint(self, row: sa.Row[Any], where: str) -> Found:
+        statement = canonical.checkpoint(row.size, Digest(row.root), row.recorded_at)
+        try:
+            signer = signatures.detached(row.signature, statement)
+            token = signatures.response(row.timestamp, statement) if row.timestamp is not None else None
+        except IntegrityError as error:
+            yield Problem(error.what, where)
+            return
+        moment = token.timestamp.time if token else datetime.now(UTC)
+        if not self.anchors.covers(signer, (), moment):
+            yield _stranger(signatures.common_name(signer), where)
+        if token is None:
+            yield Note(f"Checkpoint {row.size} bears no timestamp.")
+            return
+        if row.timestamp != signatures.granted(signatures.enclosed_token(row.timestamp)):
+            yield Problem("Its timestamp is not written as it was.", where)
+        if not self.anchors.covers(token.certificate, token.others, moment):
+            yield _authority(token.timestamp, where)
 
     # Blobs
 
@@ -222,36 +233,51 @@ class Audit:
 
     def jobs(self) -> Found:
         """Every job's received bytes are there."""
-        for row in self.connection.execute(sa.select(schema.jobs)):
+        query: sa.Select[Any] = sa.select(schema.jobs.c.number, schema.jobs.c.original)
+        for row in self.connection.execute(query):
             self.counts["jobs"] += 1
             yield from self._blobs_of(row, {"original": "document"}, f"job {row.number}")
 
     def invoices(self) -> Found:
         """Every invoice's files; every sealed one's seal, and its row against the ledger."""
-        query = sa.select(schema.invoices, schema.jobs.c.original).join(schema.jobs)
-        for row in self.connection.execute(query):
-            self.counts["invoices"] += 1
-            where = f"invoice {row.number or row.id} ({row.id})"
-            yield from self._blobs_of(row, {"pdf": "PDF", "sealed": "sealed PDF"}, where)
-            if row.state in SEALED or row.sealed is not None:
-                self.counts["sealed invoices"] += 1
-                yield from self._filed("invoice", row, records.invoice(row._asdict()), where)
-                yield from self._sealed(row, row.sealed, where, "invoice")
+        query = sa.select(schema.invoices, *_written(schema.invoices), schema.jobs.c.original).outerjoin(schema.jobs)
+        yield from self._each("invoice", schema.invoices, query, self._invoice)
+
+    def _invoice(self, row: sa.Row[Any], where: str) -> Found:
+        self.counts["invoices"] += 1
+        yield from self._blobs_of(row, {"pdf": "PDF", "sealed": "sealed PDF"}, where)
+        if row.state in SEALED or row.sealed is not None:
+            self.counts["sealed invoices"] += 1
+            yield from self._filed("invoice", row, records.invoice(row._asdict()), where)
+            yield from self._sealed(row, row.sealed, where, "invoice")
 
     def receipts(self) -> Found:
         """Every filed receipt's seal and record, and its row against the ledger."""
         act = sa.and_(
             schema.events.c.edge == schema.receipts.c.edge, schema.events.c.seq == schema.receipts.c.acceptance
         )
-        query = sa.select(schema.receipts, schema.events.c.digest.label("event")).outerjoin(schema.events, act)
-        for row in self.connection.execute(query):
-            where = f"receipt {row.number} ({row.id})"
-            yield from self._blobs_of(row, {"pdf": "PDF"}, where)
-            if row.state in FILED or row.pdf is not None:
-                self.counts["receipts"] += 1
-                yield from self._receipt(row, where)
+        event = schema.events.c.digest.label("event")
+        query = sa.select(schema.receipts, *_written(schema.receipts), event).outerjoin(schema.events, act)
+        yield from self._each("receipt", schema.receipts, query, self._receipt)
+
+    def _each(
+        self, noun: str, table: sa.Table, query: sa.Select[Any], check: Callable[[sa.Row[Any], str], Found]
+    ) -> Found:
+        """``check`` on every row, read by itself: one that cannot be read is named, and the others are checked."""
+        for key in self.connection.execute(sa.select(table.c.id, table.c.number)):
+            where = f"{noun} {key.number or key.id} ({key.id})"
+            yield from _to_the_end(where, partial(self._one, query.where(table.c.id == key.id), check, where))
+
+    def _one(self, query: sa.Select[Any], check: Callable[[sa.Row[Any], str], Found], where: str) -> Found:
+        yield from check(self.connection.execute(query).one(), where)
 
     def _receipt(self, row: sa.Row[Any], where: str) -> Found:
+        yield from self._blobs_of(row, {"pdf": "PDF"}, where)
+        if row.state in FILED or row.pdf is not None:
+            self.counts["receipts"] += 1
+            yield from self._filed_receipt(row, where)
+
+    def _filed_receipt(self, row: sa.Row[Any], where: str) -> Found:
         verdict = self._verdict(row.pdf)
         body = records.receipt(row._asdict(), row.event, verdict.record_digest if verdict else None)
         yield from self._filed("receipt", row, body, where)
@@ -271,7 +297,7 @@ class Audit:
             for row in self.connection.execute(query.where(schema.ledger.c.kind == kind)):
                 if row.state not in states:
                     state = f"is {row.state}" if row.state else "is gone"
-                    yield Problem(f"The {kind} that it records {state}.", f"ledger entry {row.place}")
+                    yield Problem(f"The {kind} that it records ({row.subject}) {state}.", f"ledger entry {row.place}")
 
     def _filed(self, kind: str, row: sa.Row[Any], shown: Mapping[str, Any], where: str) -> Found:
         """A row against its ledger entry's body. A body that was erased leaves only the entry."""
@@ -289,9 +315,13 @@ class Audit:
         except ValueError:
             yield Problem(f"The record of ledger entry {found[0].place} cannot be read.", where)
             return
-        for name in sorted({*shown, *recorded}):
-            if shown.get(name) != recorded.get(name):
+        for name in sorted(recorded):  # an earlier version may have recorded less
+            if shown.get(name) != recorded[name]:
                 yield Problem(f"Its {name} is not the one in ledger entry {found[0].place}.", where)
+        for name, form in WRITTEN.items():
+            value = getattr(row, name)
+            if value is not None and getattr(row, f"{name}_written") != form(value):
+                yield Problem(f"Its {name} is not written as it was.", where)
 
     def _sealed(self, row: sa.Row[Any], digest: str | None, where: str, kind: str) -> Found:
         verdict = self._verdict(digest)
@@ -340,6 +370,10 @@ _ENTRIES = (
 )
 """Times as they are written, not as they are read: another spelling of the same moment is a change too."""
 
+_STRAY_RECORDS = sa.select(schema.ledger_records.c.index).where(
+    schema.ledger_records.c.index.not_in(sa.select(schema.ledger.c.index))
+)
+
 _REFERENCES = tuple(
     sa.select(sa.literal(1)).where(column == sa.bindparam("digest")).limit(1)
     for column in (
@@ -349,6 +383,11 @@ _REFERENCES = tuple(
         schema.receipts.c.pdf,
     )
 )
+
+
+def _written(table: sa.Table) -> list[sa.Label[str]]:
+    """The columns of :data:`WRITTEN` as their text stands in the table."""
+    return [sa.type_coerce(table.c[name], sa.String).label(f"{name}_written") for name in WRITTEN]
 
 
 def _entry(row: sa.Row[Any], index: int, previous: Digest, latest: str) -> Found:
@@ -365,7 +404,7 @@ def _entry(row: sa.Row[Any], index: int, previous: Digest, latest: str) -> Found
         proper = ledger.link(row.place, recorded_at, row.kind, row.subject, row.record, Digest(row.previous))
         if row.recorded_at != canonical.instant(recorded_at):
             yield Problem("Its time is not written as it was.", where)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         yield Problem(f"Its columns cannot be read ({error}).", where)
         return
     if row.leaf != proper.leaf:
@@ -374,6 +413,14 @@ def _entry(row: sa.Row[Any], index: int, previous: Digest, latest: str) -> Found
         yield Problem("Its digest is not that of its leaf and the entry before it.", where)
     if not _record_holds(row):
         yield Problem("Its record is not the one whose digest it bears.", where)
+
+
+def _bytes(leaf: str) -> bytes:
+    """A leaf's hash; what is none any more makes a root that no checkpoint has."""
+    try:
+        return bytes.fromhex(leaf)
+    except ValueError:
+        return b""
 
 
 def _record_holds(row: sa.Row[Any]) -> bool:

@@ -7,7 +7,10 @@ nothing else, so that a column that people are shown cannot change unseen.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+
+from printerd.evidence import canonical
 
 FACTS = ("issuer", "number", "kind", "issued_on", "due_on", "net", "vat", "total", "currency", "iban")
 PARTIES = ("customer_code", "customer_name")
@@ -16,10 +19,15 @@ BYTES = ("original", "pdf", "sealed", "certificate", "timestamp", "job")
 
 def invoice(row: Mapping[str, Any]) -> dict[str, Any]:
     """The record of an ``invoices`` row in the archive; ``original`` is its job's."""
-    return {name: row[name] for name in (*FACTS, *PARTIES, *BYTES)}
+    return {name: row[name] for name in (*FACTS, *PARTIES, *BYTES)} | _sealed_at(row)
 
 
 def receipt(row: Mapping[str, Any], event: str | None, record: str | None) -> dict[str, Any]:
     """The record of a ``receipts`` row: with the digest of the act's event and that of ``receipt.json``."""
-    names = ("delivery", "contact", "number", "pdf")
-    return {name: row[name] for name in names} | {"event": event, "record": record}
+    names = ("delivery", "contact", "number", "pdf", "edge", "acceptance", "handover")
+    return {name: row[name] for name in names} | _sealed_at(row) | {"event": event, "record": record}
+
+
+def _sealed_at(row: Mapping[str, Any]) -> dict[str, str | None]:
+    moment: datetime | None = row["sealed_at"]
+    return {"sealed_at": canonical.instant(moment) if moment else None}

@@ -36,7 +36,7 @@ ANSWER_LIMIT = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A checked timestamp: the authority's answer, its token, and what it says."""
+    """A checked timestamp: its token, what it says, and a TimeStampResp around it that says nothing of its own."""
 
     response: bytes
     content: bytes
@@ -64,7 +64,7 @@ class Stamper:
                 f"{AUTHORITY}'s answer is not valid. {error.what}",
                 remedy="It is asked again; if it goes on, set timestamp.url to another authority.",
             ) from error
-        return Stamp(answer, content, token)
+        return Stamp(signatures.granted(content), content, token)
 
 
 def _require_now(time: datetime) -> None:
@@ -155,8 +155,8 @@ class LocalAuthority:
         except (ValueError, TypeError, KeyError):
             failure = "bad_data_format"
         if failure:
-            return _answer({"status": "rejection", "fail_info": {failure}})
-        return _answer({"status": "granted"}, self._token(asked))
+            return _refusal(failure)
+        return signatures.granted(self._token(asked))
 
     def _token(self, asked: tsp.TimeStampReq) -> bytes:
         info = {
@@ -174,9 +174,9 @@ class LocalAuthority:
         return sign(self._pair, "tst_info", digest, content=content, certificates=asked["cert_req"].native)
 
 
-def _answer(status: dict[str, object], token: bytes = b"") -> bytes:
-    """A TimeStampResp; a refusal has no token (RFC 3161 section 2.4.2)."""
-    return bytes(parser.emit(0, 1, 16, tsp.PKIStatusInfo(status).dump() + token))
+def _refusal(failure: str) -> bytes:
+    """A TimeStampResp without a token (RFC 3161 section 2.4.2)."""
+    return bytes(parser.emit(0, 1, 16, tsp.PKIStatusInfo({"status": "rejection", "fail_info": {failure}}).dump()))
 
 
 def _failure(asked: tsp.TimeStampReq) -> str:

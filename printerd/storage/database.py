@@ -173,3 +173,14 @@ def integrity(connection: sa.Connection) -> list[str]:
     """What the database finds wrong with its own file; an empty list when it is sound."""
     rows = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
     return [row for row in rows if row != "ok"]
+
+
+@contextmanager
+def damaged_text(connection: sa.Connection) -> Iterator[None]:
+    """Within it, text that is no UTF-8 any more is read with its bytes escaped (``\\x80``) instead of not at all."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
+    try:
+        yield
+    finally:
+        driver.text_factory = str

@@ -128,6 +128,7 @@ class Archive:
             "certificate": seal["certificate"],
             "timestamp": seal["timestamp"],
             "job": self.job,
+            "sealed_at": datetime.fromisoformat(seal["sealed_at"]),
         }
         rest: dict[str, Any] = {
             "id": identity,
@@ -140,7 +141,6 @@ class Archive:
             "reasons": [],
             "accepted": [],
             "content": pdf.digest,
-            "sealed_at": datetime.fromisoformat(seal["sealed_at"]),
             "created_at": NOW,
             "updated_at": NOW,
         }
@@ -155,12 +155,19 @@ class Archive:
         pdf, seal = self._sealed("receipt", {"facts": dict(facts()) | {"certificate": ""}})
         claim = {"edge": "edge-1", "seq": 13, "delivery": delivery, "contact": "c1", "collected_at": NOW}
         digests = {"previous": "0" * 64, "digest": "d" * 64}
-        row: dict[str, Any] = {"delivery": delivery, "contact": "c1", "number": 42, "pdf": pdf.digest}
+        row: dict[str, Any] = {
+            "delivery": delivery,
+            "contact": "c1",
+            "number": 42,
+            "pdf": pdf.digest,
+            "edge": "edge-1",
+            "acceptance": 13,
+            "handover": 14,
+            "sealed_at": datetime.fromisoformat(seal["sealed_at"]),
+        }
         rest: dict[str, Any] = {
             "id": identity,
             "state": ReceiptState.FILED,
-            "edge": "edge-1",
-            "acceptance": 13,
             "certificate": seal["certificate"],
             "timestamp": seal["timestamp"],
             "created_at": NOW,
@@ -170,7 +177,7 @@ class Archive:
             connection.execute(schema.deliveries.insert().values(ordered | {"created_at": NOW}))
             connection.execute(schema.events.insert().values(claim | digests | {"data": {}}))
             connection.execute(schema.receipts.insert().values(row | rest))
-            body = row | {"event": digests["digest"], "record": seal["record"]}
+            body = records.receipt(row, digests["digest"], seal["record"])
             ledger.append(connection, "receipt", identity, body, NOW + timedelta(minutes=1))
 
     def checkpoint(self) -> None:

@@ -131,6 +131,9 @@ def test_one_changed_byte_in_a_row_is_named(state: Path, table: str, column: str
         "UPDATE ledger SET previous = 'zz' WHERE \"index\" = 1",
         "UPDATE ledger SET leaf = 'zz' WHERE \"index\" = 1",
         "UPDATE checkpoints SET size = 9 WHERE size = 3",
+        'UPDATE ledger_records SET "index" = 9 WHERE "index" = 2',
+        "UPDATE invoices SET job = 'nobody' WHERE position = 0",
+        "UPDATE receipts SET handover = 15",
         "UPDATE ledger SET kind = 'act.correct' WHERE kind = 'receipt'",
         "INSERT INTO ledger SELECT 3, recorded_at, kind, subject, record, leaf, digest, digest "
         'FROM ledger WHERE "index" = 2',
@@ -143,6 +146,52 @@ def test_rows_that_were_added_removed_or_moved_are_named(state: Path, statement:
     assert found.exit_code == 1
     assert found.problems[0].where
     assert found.problems[0].remedy
+
+
+UNREADABLE = [
+    ("invoice FA-2026-0000", "UPDATE invoices SET timestamp = '{' WHERE position = 0"),
+    ("invoice FA-2026-0000", "UPDATE invoices SET sealed_at = 'soon' WHERE position = 0"),
+    ("invoice FA-2026-0000", "UPDATE invoices SET issuer = CAST(X'ff' AS TEXT) WHERE position = 0"),
+    ("receipt 42", "UPDATE receipts SET created_at = '' WHERE number = 42"),
+    ("ledger entry 0", "UPDATE ledger SET kind = CAST(X'80' AS TEXT) WHERE \"index\" = 0"),
+    ("ledger entry 0", "UPDATE ledger SET leaf = '' WHERE \"index\" = 0"),
+    ("checkpoint 2", "UPDATE checkpoints SET root = CAST(X'80' AS TEXT) WHERE size = 2"),
+]
+
+
+@pytest.mark.parametrize(("where", "statement"), UNREADABLE)
+def test_a_row_that_cannot_be_read_is_named_and_the_others_are_checked(state: Path, where: str, statement: str) -> None:
+    """Text that is no UTF-8, JSON that is none, a time that is none: a change further on is found all the same."""
+    sql(state, statement)
+    sql(state, "UPDATE invoices SET total = '0.00' WHERE position = 1")
+    found = wheres(findings(state))
+    assert f"\n{where}" in f"\n{found}"
+    assert "invoice FA-2026-0001" in found
+    assert "Its total is not the one in ledger entry 1." in found
+
+
+RESPELLED = [
+    "UPDATE invoices SET timestamp = replace(timestamp, ': ', ':\t') WHERE position = 0",
+    "UPDATE invoices SET sealed_at = replace(sealed_at, 'T', ' ') WHERE position = 0",
+    "UPDATE receipts SET sealed_at = replace(sealed_at, 'T', ' ')",
+]
+
+
+@pytest.mark.parametrize("statement", RESPELLED)
+def test_the_same_value_in_another_spelling_is_named(state: Path, statement: str) -> None:
+    """A changed byte is a change, also where it is read as the same moment or the same facts."""
+    sql(state, statement)
+    assert "is not written as it was" in wheres(findings(state))
+
+
+def test_what_no_authority_signs_of_its_answer_has_one_form(state: Path) -> None:
+    """RFC 3161's "granted with mods" around a checkpoint's token would be as good as "granted": it was not stored."""
+    granted, with_mods = bytes.fromhex("3003020100"), bytes.fromhex("3003020101")
+    response = sql(state, "SELECT timestamp FROM checkpoints WHERE size = 2")[0][0]
+    assert isinstance(response, bytes)
+    assert response.count(granted) == 1
+    sql(state, "UPDATE checkpoints SET timestamp = ? WHERE size = 2", response.replace(granted, with_mods))
+    assert wheres(findings(state)) == "checkpoint 2: Its timestamp is not written as it was."
 
 
 @pytest.mark.parametrize("seed", range(6))
