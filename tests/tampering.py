@@ -50,6 +50,8 @@ COLUMNS: Mapping[str, Collection[str]] = {
     "checkpoints": tuple(schema.checkpoints.c.keys()),
     "receipts": tuple(set(schema.receipts.c.keys()) - {"created_at", "batch", "attempts", "next_at", "trouble"}),
     "invoices": SEALED,
+    "events": tuple(set(schema.events.c.keys()) - {"collected_at"}),
+    "edges": ("edge", "seq", "head"),
 }
 """The columns that are evidence. The others are about the work: when a row was begun, who holds it, when it is due."""
 
@@ -59,6 +61,8 @@ NAMES: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, ...]]] = {
     "checkpoints": lambda row: (f"checkpoint {row['size']}",),
     "receipts": lambda row: (f"receipt {row['number']}", row["id"]),
     "invoices": lambda row: (f"invoice {row['number']}", row["id"]),
+    "events": lambda row: (f"event {row['seq']} of {row['edge']}",),
+    "edges": lambda row: (f"delivery server {row['edge']}",),
 }
 """What a finding may call a row. One whose own name was changed may be called by either name."""
 

@@ -7,7 +7,6 @@ Everything here is pure; :mod:`printerd.delivery.edge` does the calls.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -186,11 +185,6 @@ def wire(event: Event) -> dict[str, Any]:
     }
 
 
-def event_digest(event: Mapping[str, Any]) -> Digest:
-    """SHA-256 of the canonical JSON of an event without its own ``digest``."""
-    return Digest(hashlib.sha256(canonical.encode({k: v for k, v in event.items() if k != "digest"})).hexdigest())
-
-
 def parse_event(raw: object) -> Event:
     """One event of the contract.
 
@@ -204,7 +198,7 @@ def parse_event(raw: object) -> Event:
     if type(event["seq"]) is not int or event["seq"] < 1:
         raise malformed(f"seq is {event['seq']!r}")
     _named(event)
-    if event_digest(event) != event["digest"]:
+    if canonical.event_digest(event) != event["digest"]:
         raise IntegrityError(
             f"Event {event['seq']} of {event['edge']} does not have the digest that it states.",
             where=f"stated {event['digest']}",

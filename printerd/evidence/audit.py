@@ -135,6 +135,7 @@ class Audit:
             "database": self.database,
             "ledger": self.ledger,
             "checkpoints": self.checkpoints,
+            "events": self.events,
             "blobs": self.blob_files,
             "jobs": self.jobs,
             "invoices": self.invoices,
@@ -202,6 +203,27 @@ class Audit:
             yield Problem("Its timestamp is not written as it was.", where)
         if not self.anchors.covers(token.certificate, token.others, moment):
             yield _authority(token.timestamp, where)
+
+    # The delivery servers' chains
+
+    def events(self) -> Found:
+        """Every event that was collected, its link to the one before, and that each chain ends where we left it."""
+        heads: dict[str, tuple[int, str]] = {}
+        for row in self.connection.execute(_EVENTS):
+            self.counts["events"] += 1
+            where = f"event {row.seq} of {row.edge}"
+            seq, previous = heads.get(row.edge, (0, ledger.FIRST))
+            if row.seq != seq + 1:
+                yield Problem(f"Event {seq + 1} is missing.", where)
+            if row.previous != previous:
+                yield Problem("It does not follow the event before it.", where)
+            yield from _to_the_end(where, partial(_event, row, where))
+            heads[row.edge] = (row.seq, row.digest)
+        for row in self.connection.execute(sa.select(schema.edges)):
+            if (row.seq, row.head) != heads.pop(row.edge, (0, ledger.FIRST)):
+                yield Problem(f"Its last event is not event {row.seq}, as collected.", f"delivery server {row.edge}")
+        for edge, (seq, _) in heads.items():
+            yield Problem(f"It has events up to {seq}, but none was collected.", f"delivery server {edge}")
 
     # Blobs
 
@@ -370,6 +392,11 @@ _ENTRIES = (
 )
 """Times as they are written, not as they are read: another spelling of the same moment is a change too."""
 
+_EVENTS: sa.Select[Any] = sa.select(
+    *(column for column in schema.events.c if column.name not in ("data", "collected_at")),
+    sa.type_coerce(schema.events.c.data, sa.String).label("data"),
+).order_by(schema.events.c.edge, schema.events.c.seq)
+
 _STRAY_RECORDS = sa.select(schema.ledger_records.c.index).where(
     schema.ledger_records.c.index.not_in(sa.select(schema.ledger.c.index))
 )
@@ -413,6 +440,15 @@ def _entry(row: sa.Row[Any], index: int, previous: Digest, latest: str) -> Found
         yield Problem("Its digest is not that of its leaf and the entry before it.", where)
     if not _record_holds(row):
         yield Problem("Its record is not the one whose digest it bears.", where)
+
+
+def _event(row: sa.Row[Any], where: str) -> Found:
+    """One event from its columns, which are those of the contract. When we collected it is nobody's claim."""
+    data = json.loads(row.data)
+    if canonical.event_digest(row._asdict() | {"data": data}) != row.digest:
+        yield Problem("Its digest is not that of its columns.", where)
+    elif row.data != json.dumps(data):
+        yield Problem("Its data is not written as it was.", where)
 
 
 def _bytes(leaf: str) -> bytes:

@@ -7,6 +7,7 @@ no place in evidence and are refused; amounts are decimal text.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -37,6 +38,12 @@ def leaf(index: int, recorded_at: datetime, kind: str, subject: str, record: Dig
 def checkpoint(size: int, root: Digest, recorded_at: str) -> bytes:
     """The bytes of a checkpoint's statement, which are signed and timestamped."""
     return encode({"size": size, "root": root, "recorded_at": recorded_at})
+
+
+def event_digest(event: Mapping[str, Any]) -> Digest:
+    """SHA-256 of the canonical JSON of a delivery server's event without its own ``digest``."""
+    body = encode({name: value for name, value in event.items() if name != "digest"})
+    return Digest(hashlib.sha256(body).hexdigest())
 
 
 def _exact(value: Any) -> Any:

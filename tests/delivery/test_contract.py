@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from printerd.delivery import contract
 from printerd.delivery.contract import GENESIS, ContractError
 from printerd.errors import IntegrityError
+from printerd.evidence import canonical
 from printerd.model import (
     Blob,
     Consent,
@@ -78,7 +79,7 @@ def raw(name: str, seq: int = 1, previous: str = GENESIS, /, **changes: Any) -> 
         "data": DATA.get(name, {}),
         "previous": previous,
     } | changes
-    return {**event, "digest": changes.get("digest") or contract.event_digest(event)}
+    return {**event, "digest": changes.get("digest") or canonical.event_digest(event)}
 
 
 def chain(*names: str) -> list[dict[str, Any]]:

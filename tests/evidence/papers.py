@@ -14,12 +14,13 @@ import pikepdf
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
+from printerd.delivery import contract
 from printerd.evidence import ledger, records, sealing
 from printerd.model import Blob, Digest, InvoiceState, JobState, ReceiptState
 from printerd.storage import schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import SEARCH_TABLE, Database
-from tests.evidence.receipt_facts import facts
+from tests.evidence.receipt_facts import chained, events, facts
 
 NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
 PDF = "application/pdf"
@@ -151,18 +152,17 @@ class Archive:
         return identity
 
     def _receipt(self, invoice: str) -> None:
-        identity, delivery = str(uuid.uuid4()), str(uuid.uuid4())
-        pdf, seal = self._sealed("receipt", {"facts": dict(facts()) | {"certificate": ""}})
-        claim = {"edge": "edge-1", "seq": 13, "delivery": delivery, "contact": "c1", "collected_at": NOW}
-        digests = {"previous": "0" * 64, "digest": "d" * 64}
+        identity, told = str(uuid.uuid4()), chained(events())
+        *_, act, handover = told
+        pdf, seal = self._sealed("receipt", {"facts": dict(facts(told)) | {"certificate": ""}})
         row: dict[str, Any] = {
-            "delivery": delivery,
+            "delivery": act.delivery,
             "contact": "c1",
             "number": 42,
             "pdf": pdf.digest,
-            "edge": "edge-1",
-            "acceptance": 13,
-            "handover": 14,
+            "edge": act.edge,
+            "acceptance": act.seq,
+            "handover": handover.seq,
             "sealed_at": datetime.fromisoformat(seal["sealed_at"]),
         }
         rest: dict[str, Any] = {
@@ -172,12 +172,21 @@ class Archive:
             "timestamp": seal["timestamp"],
             "created_at": NOW,
         }
-        ordered = {"id": delivery, "invoice": invoice, "route": "mail", "state": "sent", "mode": "live", "facts": {}}
+        ordered = {
+            "id": act.delivery,
+            "invoice": invoice,
+            "route": "mail",
+            "state": "sent",
+            "mode": "live",
+            "facts": {},
+        }
         with self.database.write() as connection:
             connection.execute(schema.deliveries.insert().values(ordered | {"created_at": NOW}))
-            connection.execute(schema.events.insert().values(claim | digests | {"data": {}}))
+            connection.execute(schema.events.insert(), [contract.wire(one) | {"collected_at": NOW} for one in told])
+            cursor = {"edge": act.edge, "seq": handover.seq, "head": handover.digest}
+            connection.execute(schema.edges.insert().values(cursor))
             connection.execute(schema.receipts.insert().values(row | rest))
-            body = records.receipt(row, digests["digest"], seal["record"])
+            body = records.receipt(row, act.digest, seal["record"])
             ledger.append(connection, "receipt", identity, body, NOW + timedelta(minutes=1))
 
     def checkpoint(self) -> None:

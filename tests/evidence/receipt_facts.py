@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from printerd.delivery import contract
 from printerd.evidence import canonical, receipt, timestamp
 from printerd.model import DeliveryId, Digest, Event
 
@@ -77,6 +79,16 @@ def events(signs: str = "", agent: str = "Firefox") -> list[Event]:
         ),
         event(14, "ContentHandover", 0.4, act=ACT, sha256=DOCUMENT, size="61234", bytes_sent="61234"),
     ]
+
+
+def chained(told: list[Event]) -> list[Event]:
+    """The same events as a chain of their own, numbered from 1."""
+    head, chain = contract.GENESIS, []
+    for seq, each in enumerate(told, 1):
+        linked = replace(each, seq=seq, previous=head)
+        head = canonical.event_digest(contract.wire(linked))
+        chain.append(replace(linked, digest=head))
+    return chain
 
 
 def facts(told: list[Event] | None = None, *, whole: bool = True, **changes: Any) -> receipt.Facts:

@@ -64,6 +64,7 @@ def test_an_untouched_archive_is_clean(state: Path) -> None:
         "invoices": 2,
         "sealed invoices": 2,
         "receipts": 1,
+        "events": 4,
     }
     assert next(found.lines()) == "CLEAN: everything agrees"
 
@@ -89,7 +90,11 @@ CHANGES = [
         for column in (*records.FACTS, *records.PARTIES, "pdf", "sealed", "certificate")
     ),
     *(("receipts", column, "number = 42") for column in ("contact", "pdf", "certificate")),
-    ("events", "digest", "seq = 13"),
+    *(
+        ("events", column, "seq = 3")
+        for column in ("edge", "name", "uri", "time", "delivery", "contact", "data", "previous", "digest")
+    ),
+    ("edges", "head", "edge = 'edge-1'"),
     ("jobs", "original", "number = 1"),
 ]
 
@@ -107,7 +112,9 @@ def test_one_changed_byte_in_a_row_is_named(state: Path, table: str, column: str
     found = findings(state)
     assert found.exit_code == 1
     expected = {"ledger": "ledger entry", "ledger_records": "ledger entry 1", "checkpoints": "checkpoint 2"}
-    assert expected.get(table, {"events": "receipt 42", "jobs": "job 1"}.get(table, table[:-1])) in wheres(found)
+    assert expected.get(
+        table, {"events": "event 3 of ", "edges": "delivery server edge-1", "jobs": "job 1"}.get(table, table[:-1])
+    ) in wheres(found)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +141,11 @@ def test_one_changed_byte_in_a_row_is_named(state: Path, table: str, column: str
         'UPDATE ledger_records SET "index" = 9 WHERE "index" = 2',
         "UPDATE invoices SET job = 'nobody' WHERE position = 0",
         "UPDATE receipts SET handover = 15",
+        "DELETE FROM events WHERE seq = 2",
+        "DELETE FROM events WHERE seq = 4",
+        "UPDATE events SET seq = 5 WHERE seq = 4",
+        "DELETE FROM edges",
+        "UPDATE edges SET seq = 3",
         "UPDATE ledger SET kind = 'act.correct' WHERE kind = 'receipt'",
         "INSERT INTO ledger SELECT 3, recorded_at, kind, subject, record, leaf, digest, digest "
         'FROM ledger WHERE "index" = 2',
@@ -155,6 +167,7 @@ UNREADABLE = [
     ("receipt 42", "UPDATE receipts SET created_at = '' WHERE number = 42"),
     ("ledger entry 0", "UPDATE ledger SET kind = CAST(X'80' AS TEXT) WHERE \"index\" = 0"),
     ("ledger entry 0", "UPDATE ledger SET leaf = '' WHERE \"index\" = 0"),
+    ("event 2 of edge-1", "UPDATE events SET data = '{' WHERE seq = 2"),
     ("checkpoint 2", "UPDATE checkpoints SET root = CAST(X'80' AS TEXT) WHERE size = 2"),
 ]
 
@@ -174,6 +187,7 @@ RESPELLED = [
     "UPDATE invoices SET timestamp = replace(timestamp, ': ', ':\t') WHERE position = 0",
     "UPDATE invoices SET sealed_at = replace(sealed_at, 'T', ' ') WHERE position = 0",
     "UPDATE receipts SET sealed_at = replace(sealed_at, 'T', ' ')",
+    "UPDATE events SET data = '\t' || data WHERE seq = 1",
 ]
 
 
