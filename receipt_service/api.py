@@ -135,9 +135,15 @@ def _add_deliveries(app: FastAPI, stores: Stores) -> None:
     database, office = stores.database, stores.office
 
     @app.put("/api/v1/deliveries/{delivery_id}")
-    async def put_delivery(delivery_id: UUID, delivery: Delivery, response: Response) -> Done:
-        """Take a delivery: 201 new, 200 repeated, 409 other content, 424 document missing."""
-        return _created(response, await database.write(deliveries.accept, office, str(delivery_id), delivery, now()))
+    async def put_delivery(
+        delivery_id: UUID, delivery: Delivery, response: Response, letters: Annotated[bool, Query()] = True
+    ) -> Done:
+        """Take a delivery: 201 new, 200 repeated, 409 other content, 424 document missing.
+
+        ``letters=false``: it was sent by an earlier service, so that nobody is written to; reminders and receipts come.
+        """
+        accepted = database.write(deliveries.accept, office, str(delivery_id), delivery, now(), letters)
+        return _created(response, await accepted)
 
     @app.get("/api/v1/deliveries/{delivery_id}")
     async def get_delivery(delivery_id: UUID) -> Delivery:

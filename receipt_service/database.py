@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE INDEX IF NOT EXISTS deliveries_by_document ON deliveries (document);
 CREATE TABLE IF NOT EXISTS reminders (
     dispatch TEXT PRIMARY KEY, delivery TEXT NOT NULL, digest TEXT NOT NULL, created_at TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS reminders_by_delivery ON reminders (delivery, created_at);
 CREATE TABLE IF NOT EXISTS receipts (
     delivery TEXT NOT NULL, contact TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
     PRIMARY KEY (delivery, contact)) WITHOUT ROWID;

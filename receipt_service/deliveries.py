@@ -17,8 +17,17 @@ COPY = ""
 """The contact of an outbox row that is accounting's copy: no customer's, so it makes no event."""
 
 
-def accept(connection: sqlite3.Connection, office: Office, delivery_id: str, delivery: Delivery, at: datetime) -> bool:
+def accept(
+    connection: sqlite3.Connection,
+    office: Office,
+    delivery_id: str,
+    delivery: Delivery,
+    at: datetime,
+    letters: bool = True,
+) -> bool:
     """Take a delivery and put its letters in the outbox; ``False`` when it was taken before, and nothing is new.
+
+    Without ``letters`` nobody is written to: an earlier service wrote them, and this one only has to know the delivery.
 
     Raises:
         Refusal: 409 same id, other content; 424 the document is not here; 422 its size or the expiry is wrong.
@@ -41,11 +50,18 @@ def accept(connection: sqlite3.Connection, office: Office, delivery_id: str, del
             stamp(delivery.policy.expiry),
         ),
     )
+    if letters:
+        _write_to_all(connection, office, delivery_id, delivery, at)
+    return True
+
+
+def _write_to_all(
+    connection: sqlite3.Connection, office: Office, delivery_id: str, delivery: Delivery, at: datetime
+) -> None:
     for contact in delivery.contacts:
         _write_to(connection, office, delivery_id, delivery_id, delivery, contact, at)
     if office.copy_to and not delivery.specimen:
         _put(connection, office, delivery_id, delivery_id, COPY, compose_copy(office, delivery, at), at)
-    return True
 
 
 def _check(connection: sqlite3.Connection, delivery: Delivery, at: datetime) -> None:

@@ -1,7 +1,8 @@
 """Documents rest as files named by their digest: durable before anybody is told, deleted when nobody needs them.
 
 A file is needed while a delivery may still hand it over: until it expires or is
-revoked, or until some days after every one of its contacts has got it.
+revoked, or until some days after every one of its contacts has got it and the
+last reminder was written.
 """
 
 from __future__ import annotations
@@ -106,12 +107,14 @@ def size_of(connection: sqlite3.Connection, sha256: str) -> int | None:
     return row["size"] if row else None
 
 
-# A contact in a delivery's body whose document has not been handed over, or only lately.
+# A contact in a delivery's body whose document has not been handed over, or only lately; or a reminder that is as new.
 _NEEDED = """
-SELECT document FROM deliveries WHERE revoked_at IS NULL AND expires_at > :now AND EXISTS (
+SELECT document FROM deliveries WHERE revoked_at IS NULL AND expires_at > :now AND (EXISTS (
     SELECT 1 FROM json_each(deliveries.body, '$.contacts') AS person WHERE NOT EXISTS (
         SELECT 1 FROM events WHERE events.delivery = deliveries.id AND events.name = 'ContentHandover'
             AND events.contact = person.value ->> 'id' AND events.time < :handed_over_before))
+    OR EXISTS (SELECT 1 FROM reminders WHERE reminders.delivery = deliveries.id
+        AND reminders.created_at >= :handed_over_before))
 UNION
 SELECT receipts.sha256 FROM receipts JOIN deliveries ON deliveries.id = receipts.delivery
     WHERE revoked_at IS NULL AND expires_at > :now

@@ -64,6 +64,7 @@ LOOKS = {
     "event.sent.mail": Look("send", "quiet"),
     "event.sent.paper": Look("paper", "quiet"),
     "event.dispatch": Look("again", "quiet"),
+    "event.refused": Look("cross", "bad"),
     "event.ConsignmentNotification": Look("mail", "quiet"),
     "event.ConsignmentNotificationFailure": Look("cross", "bad"),
     "event.MailUncertain": Look("question", "warn"),

@@ -71,14 +71,14 @@ def _other_history(detail: str) -> Failure:
 def _unknown(detail: str) -> Failure:
     return RequestError(
         f"The delivery server does not know this delivery: {detail}",
-        remedy="Resend the invoice: it becomes a delivery of its own.",
+        remedy="Resend the invoice: the server is given the whole delivery again.",
     )
 
 
 def _revoked(detail: str) -> Failure:
     return RequestError(
-        f"The delivery was withdrawn: {detail}",
-        remedy="Resend the invoice: it becomes a delivery of its own.",
+        f"The delivery was withdrawn, or its links have ended: {detail}",
+        remedy="Send the sealed PDF in another way.",
     )
 
 
@@ -138,14 +138,17 @@ class EdgeClient:
         """Upload the ``size`` bytes of a PDF; durable there when this returns. Repeating it is harmless."""
         self._put_file(f"documents/{digest}", file, size, {})
 
-    def put_delivery(self, delivery: DeliveryId, facts: Mapping[str, Any]) -> None:
+    def put_delivery(self, delivery: DeliveryId, facts: Mapping[str, Any], *, letters: bool = True) -> None:
         """Order a delivery (:func:`delivery_facts`). Repeating it makes nothing new.
+
+        Without ``letters`` the server only gets to know it, should it not, and writes to nobody.
 
         Raises:
             IntegrityError: the id is taken by other facts.
             TransientError: also when the document is not there (any more); upload it and repeat.
         """
-        self._call("PUT", f"deliveries/{delivery}", DELIVERY, body=facts)
+        parameters = None if letters else {"letters": "false"}
+        self._call("PUT", f"deliveries/{delivery}", DELIVERY, parameters=parameters, body=facts)
 
     def number_of(self, delivery: DeliveryId) -> str:
         """The number of the invoice that a delivery is of: for one that a restored instance has forgotten."""

@@ -24,7 +24,7 @@ from printerd import logs, metrics
 from printerd.delivery import collect, contract, journal, paper, routes
 from printerd.delivery.collect import Ordered
 from printerd.delivery.edge import EdgeClient
-from printerd.errors import ConfigurationError, DocumentError, Failure, IntegrityError, TransientError
+from printerd.errors import ConfigurationError, DocumentError, Failure, IntegrityError, RequestError, TransientError
 from printerd.evidence import ledger, receipt, records
 from printerd.model import (
     BatchId,
@@ -128,17 +128,21 @@ class Delivering:
     def deliver(self, batch: BatchId) -> None:
         """Give each delivery to the edge, or lay it into the out-tray."""
         ways: Mapping[str, Callable[[sa.Row[Any]], dict[str, Any]]] = {Route.MAIL: self._mail, Route.PAPER: self._paper}
-        self._one_by_one(0, batch, lambda row: ways[row.route](row), DeliveryState.SENT)
+        self._one_by_one(0, batch, lambda row: ways[row.route](row))
 
     def _mail(self, delivery: sa.Row[Any]) -> dict[str, Any]:
+        self._order(delivery, letters=True)
+        return {"state": DeliveryState.SENT, "sent_at": self.now()}
+
+    def _order(self, delivery: sa.Row[Any], *, letters: bool) -> None:
+        """Give the edge the document and the delivery. What it has already stays as it is."""
         facts = delivery.facts
         if delivery.mode == Mode.REHEARSAL and not facts["rehearsal_to"]:
             facts = self._addressed(delivery)
         digest, size = Digest(facts["document"]["sha256"]), facts["document"]["size"]
         with self.blobs.open(digest) as file:
             self.edge.put_document(digest, file, size)
-        self.edge.put_delivery(DeliveryId(delivery.id), facts)
-        return {"sent_at": self.now()}
+        self.edge.put_delivery(DeliveryId(delivery.id), facts, letters=letters)
 
     def _addressed(self, delivery: sa.Row[Any]) -> dict[str, Any]:
         """A rehearsal whose address was not set when the invoice was archived gets the one that is set now."""
@@ -155,20 +159,33 @@ class Delivering:
     def _paper(self, delivery: sa.Row[Any]) -> dict[str, Any]:
         """A rehearsal prints nothing that could be posted."""
         if delivery.mode == Mode.REHEARSAL:
-            return {"paper": "", "sent_at": self.now()}
+            return {"state": DeliveryState.SENT, "paper": "", "sent_at": self.now()}
         number, identity = delivery.facts["invoice"]["number"], DeliveryId(delivery.id)
         with self.blobs.open(Digest(delivery.facts["document"]["sha256"])) as pdf:
             path = paper.put(self.out_tray, pdf, day=delivery.created_at.date(), number=number, delivery=identity)
-        return {"paper": path.name, "sent_at": self.now()}
+        return {"state": DeliveryState.SENT, "paper": path.name, "sent_at": self.now()}
 
     def remind(self, batch: BatchId) -> None:
-        """One more message, with a link of its own, for each dispatch that a person ordered."""
+        """One more message, with a link of its own, for each dispatch that a person ordered.
+
+        The edge may be another one by now, or have deleted the document: it is given all that the link needs. What it
+        refuses for good ends the dispatch, and the invoice's time line says so.
+        """
 
         def call(row: sa.Row[Any]) -> dict[str, Any]:
-            self.edge.remind(DeliveryId(row.delivery), row.id, row.contact, row.reason)
-            return {}
+            try:
+                self._order(self._delivery(row.delivery), letters=False)
+                self.edge.remind(DeliveryId(row.delivery), row.id, row.contact, row.reason)
+            except RequestError as error:
+                log.error("a resend is refused", extra={"row": row.id, "why": error.what})
+                return {"state": DeliveryState.REVOKED, "trouble": error.what}
+            return {"state": DeliveryState.SENT}
 
-        self._one_by_one(1, batch, call, DeliveryState.SENT)
+        self._one_by_one(1, batch, call)
+
+    def _delivery(self, identity: str) -> sa.Row[Any]:
+        with self.database.read() as connection:
+            return connection.execute(sa.select(deliveries).where(deliveries.c.id == identity)).one()
 
     # Coming back
 
@@ -321,19 +338,26 @@ class Delivering:
         """Give the sealed receipts to the edge, for the customers to download."""
 
         def call(row: sa.Row[Any]) -> dict[str, Any]:
-            path = self.blobs.path(Digest(row.pdf))
-            with path.open("rb") as file:
-                self.edge.put_receipt(DeliveryId(row.delivery), row.contact, file, path.stat().st_size)
-            return {}
+            try:
+                self._put_receipt(row)
+            except RequestError:  # another edge has taken the place of the one that told of the act
+                delivery = self._delivery(row.delivery)
+                if delivery.expires_at > self.now():  # else no link leads there any more
+                    self._order(delivery, letters=False)
+                    self._put_receipt(row)
+            return {"state": ReceiptState.PUSHED}
 
-        self._one_by_one(3, batch, call, ReceiptState.PUSHED)
+        self._one_by_one(3, batch, call)
+
+    def _put_receipt(self, row: sa.Row[Any]) -> None:
+        path = self.blobs.path(Digest(row.pdf))
+        with path.open("rb") as file:
+            self.edge.put_receipt(DeliveryId(row.delivery), row.contact, file, path.stat().st_size)
 
     # One row at a time
 
-    def _one_by_one(
-        self, stage_index: int, batch: BatchId, work: Callable[[sa.Row[Any]], dict[str, Any]], state: str
-    ) -> None:
-        """``work`` on each row; it gives the columns with which the row moves on to ``state``."""
+    def _one_by_one(self, stage_index: int, batch: BatchId, work: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
+        """``work`` on each row; it gives the state that the row moves on to, and the columns that it takes along."""
         stage = self.stages()[stage_index]
         with self.database.read() as connection:
             rows = iter(held(connection, stage, batch))
@@ -343,7 +367,7 @@ class Delivering:
                     if isinstance(outcome, Exception):
                         later(connection, stage, [row], self.now(), _trouble(outcome))
                     else:
-                        done(connection, stage, row, state, **outcome)
+                        done(connection, stage, row, **outcome)
                 if stage.table is deliveries:
                     self._tell(connection, {row.invoice for row, _ in outcomes})
 

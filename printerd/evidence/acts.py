@@ -77,6 +77,11 @@ def resend(connection: sa.Connection, invoice: str, who: str, reason: str, now: 
     """Order one more message with a link of its own, to one contact or (empty) to all. Returns the dispatch's id."""
     need(reason)
     delivery = _sent(connection, invoice)
+    if delivery.expires_at is not None and delivery.expires_at <= now:
+        raise RequestError(
+            f"The links of this delivery ended on {delivery.expires_at:%Y-%m-%d}; a new one would not work.",
+            remedy="Send the sealed PDF in another way: its page has it for download.",
+        )
     known = [one["id"] for one in delivery.facts["contacts"]]
     if contact and contact not in known:
         raise RequestError(f"The delivery has no contact {contact!r}.", remedy=f"Contacts: {', '.join(known)}")

@@ -602,6 +602,9 @@ def _delivery_entries(conn: sa.Connection, sent: Sequence[DeliveryLine]) -> Iter
     for row in conn.execute(sa.select(dispatches).where(dispatches.c.delivery.in_(ids), dispatches.c.who == "")):
         facts = {"reason": row.reason, "state": row.state}
         yield TimeLineEntry(row.created_at, "dispatch", facts, address.get(row.contact, ""))
+    refused = sa.select(dispatches).where(dispatches.c.delivery.in_(ids), dispatches.c.state == DeliveryState.REVOKED)
+    for row in conn.execute(refused.where(dispatches.c.trouble != "")):
+        yield TimeLineEntry(row.created_at, "refused", {"reason": row.trouble}, address.get(row.contact, ""))
     for row in conn.execute(_events_query(ids)):
         facts = {name: str(value) for name, value in row.data.items()}
         yield TimeLineEntry(datetime.fromisoformat(row.time), row.name, facts, address.get(row.contact, ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,10 @@ REFUSED: dict[str, tuple[str, Act]] = {
     "a rejection needs a reason": ("waiting", lambda c, i: acts.reject(c, i, "x", "", NOW)),
     "what was never sent is not sent again": ("waiting", lambda c, i: acts.resend(c, i, "x", "y", NOW)),
     "an unknown contact gets nothing": ("archived", lambda c, i: acts.resend(c, i, "x", "y", NOW, contact="nobody")),
+    "a link that has ended is not sent again": (
+        "archived",
+        lambda c, i: acts.resend(c, i, "x", "y", NOW + timedelta(days=90)),
+    ),
     "a live instance does not go live": ("archived", lambda c, _: acts.go_live(c, "x", NOW)),
 }
 

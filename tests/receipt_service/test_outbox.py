@@ -7,11 +7,12 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from receipt_service import database, deliveries, documents, events, outbox, render
-from receipt_service.contract import Delivery
+from receipt_service.contract import Delivery, Reminder
 from receipt_service.letters import Office
 
 from .harness import DELIVERY, DIGEST, PDF, delivery
@@ -156,6 +157,16 @@ def test_a_document_goes_some_days_after_everybody_has_it(connection: sqlite3.Co
     assert file.exists()
     assert documents.release(connection, tmp_path, late + timedelta(days=31), 30) == 1
     assert not file.exists() and documents.size_of(connection, DIGEST) is None
+
+
+def test_a_document_stays_for_who_is_reminded(connection: sqlite3.Connection, tmp_path: Path, office: Office) -> None:
+    """A link that is mailed long after the first handover needs the document as long as the first one did."""
+    for contact in ("k1", "k2"):
+        handed_over(connection, contact, NOW)
+    late = NOW + timedelta(days=40)
+    deliveries.remind(connection, office, DELIVERY, Reminder(dispatch=uuid4(), contact=None, reason=""), late)
+    assert documents.release(connection, tmp_path, late + timedelta(days=29), 30) == 0
+    assert documents.release(connection, tmp_path, late + timedelta(days=31), 30) == 1
 
 
 def test_a_document_goes_when_the_link_ends(connection: sqlite3.Connection, tmp_path: Path) -> None:
