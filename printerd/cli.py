@@ -228,10 +228,11 @@ def addresses(layout: Layout) -> dict[str, str]:
 def go_live(state: StateDir = None, assign: Assign = None, who: Who = "") -> None:
     """End the rehearsal: from now on mail goes to customers, and receipts count."""
     from printerd.evidence import acts
+    from printerd.storage import messages
 
     instance = _open(state, assign)
     with instance.database.write() as connection:
-        acts.go_live(connection, who, _now())
+        messages.refresh(connection, acts.go_live(connection, who, _now()), instance.settings.language)
     instance.ring()
     _say("The instance is live: mail goes to customers from now on.")
 
@@ -707,12 +708,14 @@ def invoices_resend(
 
 
 def _act(key: str, state: Path | None, assign: Sequence[str] | None, act: Callable[[Any, str], object]) -> None:
-    """Do one act of a person in one transaction, then wake the worker."""
-    from printerd.storage import archive
+    """Do one act of a person in one transaction, then wake the worker. The print queue says what became of it."""
+    from printerd.storage import archive, messages
 
     instance = _open(state, assign)
     with instance.database.write() as connection:
-        act(connection, archive.invoice(connection, key).line.id)
+        line = archive.invoice(connection, key).line
+        act(connection, line.id)
+        messages.refresh(connection, [line.job], instance.settings.language)
     instance.ring()
 
 

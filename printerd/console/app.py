@@ -59,12 +59,13 @@ def application(
     wake: Callable[[], None],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ASGIApp:
-    """The console. ``names`` are this machine's host names, ``language`` is for browsers that ask for none of ours.
+    """The console. ``names`` are this machine's host names.
 
+    ``language`` is that of the print queue, and for browsers that ask for none of ours.
     ``wake`` tells the worker that there is something to do; ``clock`` gives aware times.
     """
     pages = Pages(HERE / "templates", HERE / "static", firm=firm)
-    desk = views.Desk(database, blobs, pages, wake, clock)
+    desk = views.Desk(database, blobs, pages, wake, clock, language)
     door = Door(database, pages, clock)
     static = GZipMiddleware(Static(directory=HERE / "static"))
     inside = Starlette(

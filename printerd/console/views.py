@@ -19,7 +19,7 @@ from printerd.console.pages import Pages
 from printerd.errors import Failure, RequestError
 from printerd.evidence import acts
 from printerd.model import Digest, InvoiceId, InvoiceState, JobId, JobState, Mode
-from printerd.storage import archive, instance
+from printerd.storage import archive, instance, messages
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 
@@ -113,12 +113,14 @@ class Desk:
         pages: Pages,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
+        language: str,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._pages = pages
         self._wake = wake
         self._clock = clock
+        self._language = language
 
     def home(self, _request: Request) -> Response:
         return RedirectResponse("/invoices", 303)
@@ -221,6 +223,7 @@ class Desk:
             asked = self._asked(request, detail)
             with self._database.write() as conn:
                 act(conn, asked)
+                messages.refresh(conn, [detail.line.job], self._language)
         except RequestError as refused:
             return self._invoice_page(request, detail, 409, refused, form if name == "correct" else None)
         self._wake()

@@ -8,7 +8,7 @@ the row. An act that does not fit the state of things is a
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from printerd.errors import RequestError
 from printerd.evidence import ledger
 from printerd.model import DeliveryState, InvoiceState, JobState, Mode, Route
 from printerd.storage import instance
-from printerd.storage.jobs import AT_WORK, queued
+from printerd.storage.jobs import AT_WORK, last_number, queued
 from printerd.storage.schema import deliveries, dispatches, invoices, jobs
 
 _INVOICE = ("number", "kind", "issued_on", "due_on", "customer_code", "net", "vat", "total", "currency", "iban")
@@ -55,14 +55,14 @@ def reject(connection: sa.Connection, invoice: str, who: str, reason: str, now: 
     """End an invoice unsealed and unsent; its bytes are kept, its number is free again."""
     row = _waiting(connection, invoice)
     need(reason)
-    _change(connection, row.id, state=InvoiceState.REJECTED, updated_at=now, batch=None, next_at=None)
-    ledger.append(connection, "act.reject", invoice, {"who": who, "reason": reason}, now)
+    _reject(connection, row.id, who, reason, now)
 
 
 def retry_job(connection: sa.Connection, job: str, who: str, reason: str, now: datetime) -> None:
     """Have a job read again. Invoices of it that are archived or rejected stay as they are."""
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()
     need(reason)
+    _not_rehearsed(connection, job, f"Job {row.number}")
     if row.state not in AGAIN or row.original is None:
         raise RequestError(
             f"Job {row.number} is {row.state}: it cannot be read again.",
@@ -93,8 +93,12 @@ def resend(connection: sa.Connection, invoice: str, who: str, reason: str, now: 
     return dispatch
 
 
-def go_live(connection: sa.Connection, who: str, now: datetime) -> None:
-    """End the rehearsal: what was rehearsed becomes specimens that go on saying so, and its numbers are free again."""
+def go_live(connection: sa.Connection, who: str, now: datetime) -> Sequence[str]:
+    """End the rehearsal: what was rehearsed becomes specimens that go on saying so, and its numbers are free again.
+
+    What of it still waits for a person is ended unsealed: released one day, it would go to a customer. Returns the ids
+    of the jobs that were rehearsed: the print queue says something else of them now.
+    """
     if instance.mode(connection) is Mode.LIVE:
         raise RequestError("The instance is live already.", remedy="Nothing needs to be done.")
     if _on_their_way(connection):
@@ -103,15 +107,21 @@ def go_live(connection: sa.Connection, who: str, now: datetime) -> None:
             remedy="Wait until every job is done and no invoice is being checked or sealed.",
         )
     instance.set_mode(connection, Mode.LIVE)
+    instance.set_last_rehearsed(connection, last_number(connection))
+    waiting = connection.scalars(sa.select(invoices.c.id).where(invoices.c.state == InvoiceState.WAITING)).all()
+    for invoice in waiting:
+        _reject(connection, invoice, who, "go-live", now)
     rehearsed = sa.select(deliveries.c.invoice).where(deliveries.c.mode == Mode.REHEARSAL)
     specimens = (
         invoices.update().where(invoices.c.id.in_(rehearsed)).values(state=InvoiceState.SPECIMEN, updated_at=now)
     )
     count = connection.execute(specimens).rowcount
-    waiting = deliveries.c.state.in_([DeliveryState.DUE, DeliveryState.HELD])
-    unsent = sa.and_(deliveries.c.mode == Mode.REHEARSAL, waiting)
+    open_ones = deliveries.c.state.in_([DeliveryState.DUE, DeliveryState.HELD])
+    unsent = sa.and_(deliveries.c.mode == Mode.REHEARSAL, open_ones)
     connection.execute(deliveries.update().where(unsent).values(state=DeliveryState.REVOKED, batch=None, next_at=None))
-    ledger.append(connection, "act.go-live", instance.identity(connection), {"who": who, "specimens": count}, now)
+    body = {"who": who, "specimens": count, "ended": len(waiting)}
+    ledger.append(connection, "act.go-live", instance.identity(connection), body, now)
+    return connection.scalars(sa.select(jobs.c.id)).all()
 
 
 def _on_their_way(connection: sa.Connection) -> bool:
@@ -120,7 +130,24 @@ def _on_their_way(connection: sa.Connection) -> bool:
     return bool(queued(connection)) or connection.scalar(at_work) is not None
 
 
+def _reject(connection: sa.Connection, invoice: str, who: str, reason: str, now: datetime) -> None:
+    _change(connection, invoice, state=InvoiceState.REJECTED, updated_at=now, batch=None, next_at=None)
+    ledger.append(connection, "act.reject", invoice, {"who": who, "reason": reason}, now)
+
+
+def _not_rehearsed(connection: sa.Connection, job: str, what: str) -> None:
+    """What was printed to try things out never reaches a customer, however late somebody takes it up."""
+    number = connection.scalar(sa.select(jobs.c.number).where(jobs.c.id == job)) or 0
+    if number <= instance.last_rehearsed(connection):
+        raise RequestError(
+            f"{what} was printed in the rehearsal, which has ended: it would go to a customer.",
+            remedy="If it is to be sent, print it again: then it counts.",
+        )
+
+
 def _waiting(connection: sa.Connection, invoice: str) -> sa.Row[Any]:
+    job = connection.scalar(sa.select(invoices.c.job).where(invoices.c.id == invoice)) or ""
+    _not_rehearsed(connection, job, f"Invoice {invoice[:8]}")
     return _in_state(connection, invoice, OPEN, "Only invoices that wait can be corrected, released or rejected.")
 
 

@@ -22,6 +22,15 @@ def set_mode(connection: sa.Connection, chosen: Mode) -> None:
     _put(connection, "mode", chosen)
 
 
+def last_rehearsed(connection: sa.Connection) -> int:
+    """The number of the last job of the rehearsal; 0 while it goes on, and when there was none."""
+    return int(_get(connection, "last-rehearsed") or 0)
+
+
+def set_last_rehearsed(connection: sa.Connection, number: int) -> None:
+    _put(connection, "last-rehearsed", str(number))
+
+
 def identity(connection: sa.Connection) -> str:
     """The instance's UUID, also the ``printer-uuid`` (PWG 5100.13 section 6.6.43); made at the first call."""
     found = _get(connection, "identity")

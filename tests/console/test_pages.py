@@ -177,6 +177,9 @@ def test_release_and_reject_change_the_state(console: Any, waiting: str) -> None
     """A release is checked again; a rejection ends it, and a second act on it is refused."""
     assert console.post(f"/invoices/{waiting}/reject", {"reason": "issued twice"}).status_code == 303
     assert row(console, waiting).state == "rejected"
+    with console.db.read() as conn:
+        said = conn.scalar(sa.select(jobs.c.message).where(jobs.c.id == row(console, waiting).job))
+    assert said == "FA-2026-0042 écartée"  # the print queue says so too
     refused = console.post(f"/invoices/{waiting}/release", {"reason": "no, wait"})
     assert refused.status_code == 409
     assert 'role="alert"' in refused.text

@@ -48,11 +48,11 @@ def row_of(database: Database, table: sa.Table, identity: str) -> Any:
         return connection.execute(sa.select(table).where(table.c.id == identity)).one()
 
 
-def waiting(archive: tuple[Database, Blobs], *codes: str) -> str:
+def waiting(archive: tuple[Database, Blobs], *codes: str, number: int = 1) -> str:
     database, blobs = archive
     reasons = [{"code": code, "facts": {}, "box": None} for code in codes]
     with database.write() as connection:
-        return rows.invoice(connection, blobs, rows.job(connection), state="waiting", reasons=reasons)
+        return rows.invoice(connection, blobs, rows.job(connection, number), state="waiting", reasons=reasons)
 
 
 def archived(archive: tuple[Database, Blobs], **delivery: Any) -> tuple[str, str]:
@@ -147,7 +147,32 @@ def test_nothing_of_a_rehearsal_goes_live_on_its_way(
         connection.execute(jobs.update().values(state="done"))
         connection.execute(invoices.update().where(invoices.c.id == invoice).values(state="waiting"))
         acts.go_live(connection, "it", NOW)
-    assert [kind for kind, _, _ in filed(database)] == ["act.go-live"]
+    assert [kind for kind, _, _ in filed(database)] == ["act.reject", "act.go-live"]
+
+
+def test_what_waits_when_the_rehearsal_ends_never_reaches_a_customer(
+    archive: tuple[Database, Blobs], database: Database
+) -> None:
+    """It is ended, and neither it nor its job can be taken up again; what is printed afterwards is not concerned."""
+    invoice = waiting(archive, "dates")
+    with database.write() as connection:
+        instance.set_mode(connection, Mode.REHEARSAL)
+        rehearsed = acts.go_live(connection, "it", NOW)
+    (job,) = rehearsed
+    assert row_of(database, invoices, invoice).state == "rejected"
+    late: list[Callable[[sa.Connection], object]] = [
+        lambda c: acts.release(c, invoice, "claire", "it is fine", NOW),
+        lambda c: acts.correct(c, invoice, {"total": "1.00"}, "claire", "misread", NOW),
+        lambda c: acts.retry_job(c, job, "it", "template added", NOW),
+    ]
+    for act in late:
+        with pytest.raises(RequestError, match="rehearsal, which has ended") as caught, database.write() as connection:
+            act(connection)
+        assert "print it again" in caught.value.remedy
+    fresh = waiting(archive, "dates", number=2)
+    with database.write() as connection:
+        acts.release(connection, fresh, "claire", "it is fine", NOW)
+    assert row_of(database, invoices, fresh).state == "checking"
 
 
 REFUSED: dict[str, tuple[str, Act]] = {
