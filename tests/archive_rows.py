@@ -19,7 +19,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from printerd.model import Mode
-from printerd.storage import database, instance, schema
+from printerd.storage import archive, database, instance, schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 
@@ -168,6 +168,7 @@ def event(conn: sa.Connection, delivery: str, name: str, seq: int, **data: str) 
         "collected_at": NOW,
     }
     conn.execute(sa.insert(schema.events).values(values))
+    archive.follow(conn, [delivery])
 
 
 def receipt(conn: sa.Connection, blobs: Blobs, delivery: str, number: int = 1, **changes: Any) -> str:

@@ -32,7 +32,7 @@ from printerd.delivery import contract
 from printerd.errors import IntegrityError, RequestError, TransientError
 from printerd.evidence import cms, resume, signatures, trust
 from printerd.model import Digest, Event
-from printerd.storage import instance, migrations
+from printerd.storage import archive, instance, migrations
 from printerd.storage.blobs import sync_folder
 from printerd.storage.database import Database
 from printerd.storage.instance import Restored
@@ -254,6 +254,7 @@ def _take_over(connection: sa.Connection, edge: Path, now: datetime) -> int:
         while page := _page(theirs, name, seq, head):
             told = [contract.wire(event) | {"collected_at": now} for event in page]
             connection.execute(events.insert(), told)
+            archive.follow(connection, {event.delivery for event in page})
             seq, head, taken = page[-1].seq, page[-1].digest, taken + len(page)
     values = {"seq": seq, "head": head}
     if taken and connection.execute(edges.update().where(edges.c.edge == name).values(values)).rowcount == 0:

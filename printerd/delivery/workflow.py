@@ -219,9 +219,10 @@ class Delivering:
             journal.tell(connection, found)
         return len(found)
 
-    def _keep(self, connection: sa.Connection, found: Iterable[Event]) -> None:
+    def _keep(self, connection: sa.Connection, found: Sequence[Event]) -> None:
         now = self.now()
         connection.execute(events.insert(), [contract.wire(event) | {"collected_at": now} for event in found])
+        archive.follow(connection, {event.delivery for event in found})
 
     def _move(self, connection: sa.Connection, edge: str, seq: int, head: Digest, alert: str) -> None:
         values = {"seq": seq, "head": head, "alert": alert}

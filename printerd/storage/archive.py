@@ -1,8 +1,10 @@
 """What people may look up: jobs, invoices and what became of them. Reads only; every list is bounded.
 
-Where a mail stands is not stored anywhere: it is derived from the events of
-the edge (:func:`standings`), so that it can never disagree with them. Counts
-stop at :data:`COUNTED`, because nobody reads further and a million rows would.
+Where a mail stands is derived from the events of the edge (:func:`standings`),
+so that it can never disagree with them. How far each delivery's mail came is also
+kept beside it, for the sentences that count them: :func:`follow` writes it in the
+transaction that brings the events. Counts stop at :data:`COUNTED`, because nobody
+reads further and a million rows would.
 """
 
 from __future__ import annotations
@@ -180,9 +182,11 @@ class DeliveryLine:
     def step(self) -> str:
         if self.state != DeliveryState.SENT:
             return self.state
-        if self.route == Route.PAPER:
-            return "paper"
-        return min((contact.step for contact in self.contacts), key=STEPS.index, default="pending")
+        return "paper" if self.route == Route.PAPER else _mail_step(self.contacts)
+
+
+def _mail_step(contacts: Iterable[ContactStanding]) -> str:
+    return min((contact.step for contact in contacts), key=STEPS.index, default="pending")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,19 @@ class InvoiceDetail:
         """A field as it counts now: corrected, else as read, else empty."""
         read = self.fields.get(name)
         return self.corrections.get(name, read.value if read else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How the invoices of a job stand, each standing with how many there are, the most first.
+
+    A standing is a value of :data:`STEPS` for what is archived, else the invoice's state. ``reasons`` are the first of
+    each of the first three invoices that wait, ``number`` is that of the first invoice.
+    """
+
+    standings: Mapping[str, int]
+    number: str
+    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +303,19 @@ def invoices_of(conn: sa.Connection, job_id: str) -> tuple[InvoiceLine, ...]:
     """All invoices of one job, in the order of its pages."""
     query = sa.select(invoices).where(invoices.c.job == job_id).order_by(invoices.c.position)
     return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(query)])
+
+
+def tally(conn: sa.Connection, job_id: str) -> Tally:
+    """How the invoices of a job stand: it counts in the database, however many there are."""
+    of_job = sa.select(invoices).where(invoices.c.job == job_id).order_by(invoices.c.position)
+    first = [_invoice_line(row) for row in conn.execute(of_job.limit(1))]
+    waiting = conn.execute(of_job.where(invoices.c.state == InvoiceState.WAITING).limit(3))
+    why = [line.reasons[0] for line in map(_invoice_line, waiting) if line.reasons]
+    found = {
+        STEPS[row.rank] if row.state == InvoiceState.ARCHIVED else row.state: row.many
+        for row in conn.execute(_STANDING, {"job": job_id})
+    }
+    return Tally(found, first[0].number if first else "", tuple(why))
 
 
 def _several(state: str | Collection[str]) -> list[str]:
@@ -407,14 +437,49 @@ def _detail(conn: sa.Connection, row: sa.Row[Any]) -> InvoiceDetail:
 
 
 def _deliveries(conn: sa.Connection, of: Collection[str]) -> tuple[DeliveryLine, ...]:
-    """All deliveries of some invoices, oldest first, with the standing of each contact: three queries."""
-    query = sa.select(deliveries).where(deliveries.c.invoice.in_(of)).order_by(deliveries.c.created_at)
-    rows = conn.execute(query).all()
+    """All deliveries of some invoices, oldest first, with the standing of each contact."""
+    return _of(conn, deliveries.c.invoice.in_(of))
+
+
+def _of(conn: sa.Connection, which: sa.ColumnElement[bool]) -> tuple[DeliveryLine, ...]:
+    rows = conn.execute(sa.select(deliveries).where(which).order_by(deliveries.c.created_at)).all()
     ids = [row.id for row in rows]
     told = _grouped(conn.execute(_events_query(ids)))
     filed = _grouped(conn.execute(sa.select(receipts).where(receipts.c.delivery.in_(ids)).order_by(receipts.c.number)))
     return tuple(_delivery_line(row, told[row.id], filed[row.id]) for row in rows)
 
+
+def follow(conn: sa.Connection, of: Collection[str]) -> None:
+    """Keep beside some deliveries how far their mail came, after events of theirs were added."""
+    for delivery in _of(conn, deliveries.c.id.in_(of)):
+        step = _mail_step(delivery.contacts)
+        conn.execute(deliveries.update().where(deliveries.c.id == delivery.id).values(mail=step))
+
+
+_ranks = {step: rank for rank, step in enumerate(STEPS)}
+_step = sa.case(
+    (deliveries.c.state != DeliveryState.SENT, deliveries.c.state),
+    (deliveries.c.route == Route.PAPER, "paper"),
+    else_=deliveries.c.mail,
+)
+_first_rank = sa.func.coalesce(sa.func.min(sa.case(_ranks, value=_step)), _ranks["due"])
+_one = (
+    sa.select(
+        invoices.c.state,
+        invoices.c.position,
+        sa.case((invoices.c.state == InvoiceState.ARCHIVED, _first_rank)).label("rank"),
+    )
+    .outerjoin(deliveries, deliveries.c.invoice == invoices.c.id)
+    .where(invoices.c.job == sa.bindparam("job"))
+    .group_by(invoices.c.id)
+    .subquery()
+)
+_STANDING = (
+    sa.select(_one.c.state, _one.c.rank, sa.func.count().label("many"))
+    .group_by(_one.c.state, _one.c.rank)
+    .order_by(sa.func.count().desc(), sa.func.min(_one.c.position))
+)
+"""The invoices of a job counted by state and, once archived, by how far their deliveries came."""
 
 _first = events.alias()
 _begun = sa.select(_first.c.collected_at).where(_first.c.edge == events.c.edge).order_by(_first.c.seq).limit(1)

@@ -7,15 +7,14 @@ read it in their print queue: it names numbers, masks addresses, fits a line.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
 from printerd import reasons
-from printerd.model import InvoiceState, JobState
+from printerd.model import JobState
 from printerd.storage import archive
-from printerd.storage.archive import InvoiceLine
+from printerd.storage.archive import Tally
 from printerd.storage.schema import jobs
 
 STANDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -77,31 +76,24 @@ def refresh(connection: sa.Connection, ids: Collection[str], language: str) -> N
     """Write the sentence of each job that is done."""
     done = sa.select(jobs.c.id).where(jobs.c.id.in_(list(ids)), jobs.c.state == JobState.DONE)
     for job in connection.scalars(done).all():
-        said = sentence(archive.invoices_of(connection, job), language)
+        said = sentence(archive.tally(connection, job), language)
         connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.message != said).values(message=said))
 
 
-def sentence(found: Sequence[InvoiceLine], language: str) -> str:
+def sentence(found: Tally, language: str) -> str:
     """``3 invoices: 2 mailed, 1 waits for accounting (…)`` or, for one, ``FA-2026-0042 mailed`` (pure)."""
-    if not found:
+    total, words = sum(found.standings.values()), STANDINGS[language]
+    if total == 0:
         return NOTHING[language]
     why = _reasons(found, language)
-    words = STANDINGS[language]
-    if len(found) == 1:
-        name = found[0].number or COUNTED[language][0]
-        return f"{name} {words[standing(found[0])][0]}{why}"
-    counts = Counter(standing(one) for one in found)
-    parts = [f"{n} {words[name][n > 1]}{why if name == 'waiting' else ''}" for name, n in counts.most_common()]
-    return f"{len(found)} {COUNTED[language][1]}{COLON[language]} {', '.join(parts)}"
+    if total == 1:
+        (standing,) = found.standings
+        return f"{found.number or COUNTED[language][0]} {words[standing][0]}{why}"
+    parts = [f"{n} {words[name][n > 1]}{why if name == 'waiting' else ''}" for name, n in found.standings.items()]
+    return f"{total} {COUNTED[language][1]}{COLON[language]} {', '.join(parts)}"
 
 
-def standing(line: InvoiceLine) -> str:
-    """A key of :data:`STANDINGS`: the invoice's state or, once archived, how far its delivery came."""
-    return line.delivery or "due" if line.state == InvoiceState.ARCHIVED else line.state
-
-
-def _reasons(found: Sequence[InvoiceLine], language: str) -> str:
-    """The first reason of each of the first invoices that wait, in brackets; one that several share is said once."""
-    waiting = [line.reasons[0] for line in found if line.state == InvoiceState.WAITING and line.reasons]
-    said = dict.fromkeys(reasons.sentence(reason, language).rstrip(".") for reason in waiting[:3])
+def _reasons(found: Tally, language: str) -> str:
+    """Why invoices wait, in brackets; a reason that several share is said once."""
+    said = dict.fromkeys(reasons.sentence(reason, language).rstrip(".") for reason in found.reasons)
     return f" ({'; '.join(said)})" if said else ""

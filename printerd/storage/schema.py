@@ -183,6 +183,7 @@ deliveries = Table(
     text("why"),
     Column("state", String(12), nullable=False, index=True),
     Column("mode", String(10), nullable=False),
+    Column("mail", String(12), nullable=False, server_default="pending"),
     Column("facts", JSON, nullable=False),
     Column("paper", Text),
     Column("expires_at", Utc),

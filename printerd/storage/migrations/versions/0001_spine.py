@@ -210,6 +210,7 @@ def upgrade() -> None:
         sa.Column("why", sa.Text(), server_default="", nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("mode", sa.String(length=10), nullable=False),
+        sa.Column("mail", sa.String(length=12), server_default="pending", nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
         sa.Column("paper", sa.Text(), nullable=True),
         sa.Column("expires_at", Utc(), nullable=True),
