@@ -275,7 +275,7 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, ByteSize):
         return f'"{value.human_readable(separator=" ")}"'
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
 
 def _read(path: Path) -> dict[str, Any]:

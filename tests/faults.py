@@ -40,7 +40,7 @@ from printerd.demo.pens import PdfPen, Typeface
 from printerd.demo.trade import FRENCH, Sale
 from printerd.errors import RequestError, TransientError
 from tests import documents
-from tests.instance import Instance, free_port, link_of, request, served, until
+from tests.instance import Instance, free_port, link_of, request, served, until, words
 from tests.relay import PHASES, Relay
 
 TARGETS = ("supervisor", "capture", "worker", "reader", "sealer", "receipts")
@@ -252,20 +252,13 @@ class Killer:
         if target == "supervisor":
             return psutil.Process(self._instance.process.pid)
         wanted = POOLS.get(target) or ("receipt_service" if target == "receipts" else f"--only {target}")
-        found = [process for process in self._instance.family() if wanted in _words(process)]
+        found = [process for process in self._instance.family() if wanted in words(process)]
         return self._random.choice(found) if found else None
 
     def _again(self) -> None:
         assert self._instance.process is not None
         self._instance.process.wait(10)
         self._instance.start()
-
-
-def _words(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 # The account
@@ -510,7 +503,7 @@ def run(state: Path, *, kills: int, invoices: int, seed: int, say: Any = None) -
             printing.abandon()
             customers.finish(120)
         killer.seen |= set(instance.family())
-    left = until(lambda: [_words(one) for one in killer.seen if one.is_running()] or [""], 5)
+    left = until(lambda: [words(one) for one in killer.seen if one.is_running()] or [""], 5)
     account.expect(left == [""], f"processes left behind: {left}")
     return Report(seed, time.monotonic() - began, killer.done, killer.phases, account, held, doubts)
 

@@ -69,6 +69,13 @@ def free_port() -> int:
         return port
 
 
+def words(process: psutil.Process) -> str:
+    """The command line of a process; nothing when it has just ended."""
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
 class Mailbox:
     """A real SMTP server on a free port that keeps what it accepts."""
 
@@ -217,7 +224,7 @@ class Instance:
         if role == "supervisor":
             return supervisor
         wanted = "receipt_service" if role == "receipts" else f"--only {role}"
-        return until(lambda: next((p for p in supervisor.children() if wanted in " ".join(p.cmdline())), None), 20)
+        return until(lambda: next((p for p in supervisor.children() if wanted in words(p)), None), 20)
 
     def family(self) -> list[psutil.Process]:
         assert self.process is not None

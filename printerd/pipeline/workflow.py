@@ -145,7 +145,7 @@ class Pipeline:
         if not done(connection, stage, job, JobState.DONE, completed_at=now, reason=None):
             return
         found = {_identity(job, piece): piece for piece in pieces}
-        before = {row.id: row for row in connection.execute(sa.select(invoices).where(invoices.c.job == job.id))}
+        before = {row.id: row for row in connection.execute(_OF_JOB, {"job": job.id})}
         ended = {row.id for row in before.values() if row.state in ENDED}
         database.forget_text(connection, before.keys() - ended)
         self._drop(connection, before.keys() - ended - found.keys(), now)
@@ -155,6 +155,8 @@ class Pipeline:
 
     def _drop(self, connection: sa.Connection, gone: Collection[str], now: datetime) -> None:
         """Invoices that a new reading no longer finds; what was a reprint of one is checked again."""
+        if not gone:
+            return
         again = {"state": InvoiceState.CHECKING, "reprint_of": None, "updated_at": now, **UNCLAIMED}
         connection.execute(invoices.update().where(invoices.c.reprint_of.in_(gone)).values(again))
         connection.execute(invoices.delete().where(invoices.c.id.in_(gone)))
@@ -349,6 +351,7 @@ def _identity(job: sa.Row[Any], piece: Piece) -> str:
     return str(uuid.uuid5(uuid.UUID(job.id), f"{piece.reading['first']}-{piece.reading['last']}"))
 
 
+_OF_JOB = sa.select(invoices).where(invoices.c.job == sa.bindparam("job"))
 _WITH_ORIGINAL = sa.select(invoices, jobs.c.original).join(jobs).where(invoices.c.id == sa.bindparam("own"))
 
 

@@ -238,7 +238,7 @@ class Tally:
     """How the invoices of a job stand, each standing with how many there are, the most first.
 
     A standing is a value of :data:`STEPS` for what is archived, else the invoice's state. ``reasons`` are the first of
-    each of the first three invoices that wait, ``number`` is that of the first invoice.
+    each of the first three invoices that wait, ``number`` is that of the only invoice, if there is but one.
     """
 
     standings: Mapping[str, int]
@@ -301,21 +301,23 @@ def list_invoices(
 
 def invoices_of(conn: sa.Connection, job_id: str) -> tuple[InvoiceLine, ...]:
     """All invoices of one job, in the order of its pages."""
-    query = sa.select(invoices).where(invoices.c.job == job_id).order_by(invoices.c.position)
-    return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(query)])
+    return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(_OF_JOB, {"job": job_id})])
 
 
 def tally(conn: sa.Connection, job_id: str) -> Tally:
     """How the invoices of a job stand: it counts in the database, however many there are."""
-    of_job = sa.select(invoices).where(invoices.c.job == job_id).order_by(invoices.c.position)
-    first = [_invoice_line(row) for row in conn.execute(of_job.limit(1))]
-    waiting = conn.execute(of_job.where(invoices.c.state == InvoiceState.WAITING).limit(3))
-    why = [line.reasons[0] for line in map(_invoice_line, waiting) if line.reasons]
     found = {
         STEPS[row.rank] if row.state == InvoiceState.ARCHIVED else row.state: row.many
         for row in conn.execute(_STANDING, {"job": job_id})
     }
-    return Tally(found, first[0].number if first else "", tuple(why))
+    waiting = conn.execute(_WAITING, {"job": job_id}) if InvoiceState.WAITING in found else ()
+    why = tuple(line.reasons[0] for line in map(_invoice_line, waiting) if line.reasons)
+    alone = conn.execute(_OF_JOB, {"job": job_id}).one() if sum(found.values()) == 1 else None
+    return Tally(found, _invoice_line(alone).number if alone else "", why)
+
+
+_OF_JOB = sa.select(invoices).where(invoices.c.job == sa.bindparam("job")).order_by(invoices.c.position)
+_WAITING = _OF_JOB.where(invoices.c.state == InvoiceState.WAITING).limit(3)
 
 
 def _several(state: str | Collection[str]) -> list[str]:

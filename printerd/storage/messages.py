@@ -77,7 +77,10 @@ def refresh(connection: sa.Connection, ids: Collection[str], language: str) -> N
     done = sa.select(jobs.c.id).where(jobs.c.id.in_(list(ids)), jobs.c.state == JobState.DONE)
     for job in connection.scalars(done).all():
         said = sentence(archive.tally(connection, job), language)
-        connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.message != said).values(message=said))
+        connection.execute(_SAY, {"own": job, "said": said, "message": said})
+
+
+_SAY = jobs.update().where(jobs.c.id == sa.bindparam("own"), jobs.c.message != sa.bindparam("said"))
 
 
 def sentence(found: Tally, language: str) -> str:

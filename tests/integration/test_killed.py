@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from printerd.errors import TransientError
-from tests.instance import Instance, print_job, printed_samples, served, until
+from tests.instance import Instance, print_job, printed_samples, served, until, words
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_a_document_is_not_blamed_for_a_service_that_is_stopped(instance: Instan
     sent = instance.print(tmp_path / "endless.ps")
     for _ in range(3):
         until(lambda: instance.job(sent.number)["job"]["state"] == "processing", 20)
-        until(lambda: any("gs" in process.name() for process in instance.family()), 20)
+        until(lambda: any(words(process).partition(" ")[0].endswith("gs") for process in instance.family()), 20)
         instance.stop()
         instance.start()
         job = instance.job(sent.number)["job"]
