@@ -30,11 +30,14 @@ kills: setup ## 200 kills over 300 invoices, and the account afterwards: a quart
 tampering: setup ## 2,000 random bytes of an archive changed, one at a time: is each named? Five minutes (SEED=N repeats one)
 	$(BIN)/python -m tests.tampering --changes 2000 $(if $(SEED),--seed $(SEED))
 
-check: setup ## Format, lint, types, import contracts
+check: setup ## Format, lint, types, import contracts, security, vulnerabilities and licences of what it stands on
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml printerd receipt_service tools
+	$(BIN)/python tools/audit.py
+	$(BIN)/python tools/licences.py
 
 format: setup ## Let ruff write the code its way
 	$(BIN)/ruff format .
