@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import json
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -71,7 +73,7 @@ def _log_json() -> None:
     """One JSON object a line on stderr, uvicorn's warnings too. No request's path is logged: it would hold a token."""
     stamped = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[Processor] = [structlog.processors.add_log_level, stamped]
-    as_json = structlog.processors.JSONRenderer(ensure_ascii=False)
+    as_json = structlog.processors.JSONRenderer(serializer=_ascii)
     rendering: list[Processor] = [structlog.processors.format_exc_info, as_json]
     structlog.configure([*shared, *rendering], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     handler = logging.StreamHandler()
@@ -82,6 +84,12 @@ def _log_json() -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def _ascii(facts: Any, **options: Any) -> str:
+    """JSON without a character that a terminal obeys: a relay's answer is foreign, and JSON leaves C1, DEL and what
+    turns the reading order as they are."""
+    return json.dumps(facts, **options).replace("\x7f", "\\u007f")
 
 
 def _die_with_parent() -> None:

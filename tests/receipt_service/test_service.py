@@ -108,6 +108,23 @@ def test_it_serves_on_inherited_sockets_and_stops_cleanly(run: Run, tmp_path: Pa
     assert link not in log and SECRET not in log and "marie" not in log
 
 
+HOSTILE = '421 \x1b[2J\x9b1m\u202efdp.exe\x7f\u2028\r\n{"event": "forged"}'
+
+
+@pytest.mark.parametrize("source", ["ours", "a library's"])
+def test_what_a_relay_answers_begins_no_record_and_commands_nothing(source: str) -> None:
+    """An answer in the log is one line of printable ASCII, and means what it was."""
+    say = {
+        "ours": f"structlog.get_logger('x').error('stopped', reply={HOSTILE!r})",
+        "a library's": f"logging.getLogger('uvicorn.error').error({HOSTILE!r})",
+    }[source]
+    code = f"import logging, structlog; from receipt_service import __main__ as main; main._log_json(); {say}"
+    log = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stderr.decode()
+    (line,) = log.split("\n")[:-1]
+    assert line.isascii() and line.isprintable()
+    assert HOSTILE in json.loads(line).values()
+
+
 @pytest.mark.parametrize("verb", ["connect", "MAIL", "RCPT", "DATA", "dot"])
 def test_killed_at_any_moment_it_never_mails_twice(
     run: Run, start: Callable[..., Edge], tmp_path: Path, scripted: ScriptedRelay, verb: str
