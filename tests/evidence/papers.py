@@ -21,6 +21,7 @@ from printerd.storage import schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import SEARCH_TABLE, Database
 from tests.evidence.receipt_facts import chained, events, facts
+from tests.pipeline import paper
 
 NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
 PDF = "application/pdf"
@@ -43,6 +44,21 @@ def with_object_streams() -> bytes:
     with pikepdf.open(BytesIO(page())) as pdf:
         pdf.save(out, object_stream_mode=pikepdf.ObjectStreamMode.generate)
     return out.getvalue()
+
+
+def with_metadata(document_type: str, body: str) -> bytes:
+    """A PDF whose XMP (ISO 16684-1) has a document type, and ``body`` as the format of the document."""
+    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    described = (
+        f'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:format>{body}</dc:format>'
+    )
+    xmp = f'{document_type}<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{rdf}">{described}'
+    return paper.raw_pdf(
+        b"<< /Type /Catalog /Pages 2 0 R /Metadata 4 0 R >>",
+        b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>",
+        paper.stream(f"{xmp}</rdf:Description></rdf:RDF></x:xmpmeta>".encode(), b"/Type /Metadata /Subtype /XML"),
+    )
 
 
 def hybrid() -> bytes:

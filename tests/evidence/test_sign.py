@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -182,6 +183,46 @@ def test_what_cannot_be_sealed_is_the_senders_to_mend(sealer: Sealer, pdf: bytes
     with pytest.raises(DocumentError) as caught:
         sealed(sealer, pdf)
     assert caught.value.code == code
+
+
+def unpacked(pdf: BytesIO) -> bytes:
+    """A PDF and what is packed in its streams; nothing where there is no PDF."""
+    if not pdf.getvalue():
+        return b""
+    with pikepdf.open(pdf) as opened:
+        streams = [one for one in opened.objects if isinstance(one, pikepdf.Stream)]
+        return b"".join([pdf.getvalue(), *(one.read_bytes() for one in streams)])
+
+
+LAUGHS = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+ENTITIES = {
+    "a file": ('[<!ENTITY e SYSTEM "file://{file}">]', "&e;"),
+    "a file as a part of the document type": ('[<!ENTITY % p SYSTEM "file://{file}"> %p;]', ""),
+    "an address": ('[<!ENTITY e SYSTEM "{address}">]', "&e;"),
+    "a document type elsewhere": ('SYSTEM "{address}"', ""),
+    "a billion laughs": (f"[{LAUGHS}]", "&a11;"),
+}
+
+
+@pytest.mark.parametrize("name", ENTITIES)
+def test_entities_in_the_metadata_of_a_document_lead_nowhere(sealer: Sealer, tmp_path: Path, name: str) -> None:
+    """Sealing looks into a document's XMP, which is XML: it reads no file, calls nobody, and does not unfold bombs."""
+    secret = tmp_path / "secret"
+    secret.write_text("swordfish")
+    kind, body = ENTITIES[name]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        began, out = time.process_time(), BytesIO()
+        document = kind.replace("{file}", str(secret)).replace("{address}", address)
+        try:
+            sealer.seal(BytesIO(papers.with_metadata(f"<!DOCTYPE x {document}>", body)), out, "Invoice sealed")
+        except DocumentError as refused:
+            assert "cannot be signed" in refused.what
+        assert time.process_time() - began < 5
+        assert b"swordfish" not in unpacked(out)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_sealing_costs_little(sealer: Sealer) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -308,3 +309,20 @@ def test_a_wrong_template_stops_the_reader_with_its_name(tmp_path: Path) -> None
     own = Pool(reading.start, arguments, size=1, limits=LIMITS, folder=tmp_path)
     with own, pytest.raises(ConfigurationError, match="own"):
         own.call("read", {"media_type": TEXT}, [Path(__file__)])
+
+
+def test_a_pattern_that_never_comes_to_an_end_costs_one_document(tmp_path: Path) -> None:
+    """A firm's own template may backtrack for ever: its reader is killed in time, and the next document is read."""
+    toml = "locale = 'fr_FR'\nfingerprint.all = ['Moulin']\nfields.number = { pattern = '(a+)+$' }"
+    arguments = {"templates": [{"name": "own", "toml": toml}]}
+    slow, quick = tmp_path / "slow", tmp_path / "quick"
+    slow.write_bytes(b"Moulin " + b"a" * 60 + b"!")
+    quick.write_bytes(b"Moulin aaa")
+    with Pool("printerd.pipeline.reading:start", arguments, size=1, limits=LIMITS, folder=tmp_path / "pool") as own:
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(PoolBroken):
+                own.call("read", {"media_type": TEXT}, [slow], timeout=1)
+            assert time.monotonic() - began < 10
+            with own.call("read", {"media_type": TEXT}, [quick], timeout=20) as answer:
+                assert answer.values["invoices"][0]["fields"]["number"]["value"] == "aaa"

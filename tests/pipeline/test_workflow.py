@@ -64,6 +64,8 @@ class Children:
     found: dict[str, list[dict[str, Any]] | Exception] = field(default_factory=dict)
     meanwhile: Callable[[], object] = lambda: None
     signed: list[tuple[int, str]] = field(default_factory=list)
+    opened: list[bytes] = field(default_factory=list)
+    """What the sealers were given."""
 
     def pool(self) -> Children:
         return self
@@ -87,6 +89,7 @@ class Children:
 
     def _seal(self, file: Path) -> Answer:
         self.meanwhile()
+        self.opened.append(file.read_bytes())
         (self.folder / "sealed.pdf").write_bytes(file.read_bytes() + b"% sealed")
         seal = {"certificate": "c" * 64, "timestamp": archive_rows.stamp(NOW), "sealed_at": NOW.isoformat()}
         return Answer(seal | {"file": "sealed.pdf"}, self.folder)
@@ -256,6 +259,17 @@ def test_a_reader_that_lies_costs_its_own_document(house: House, wrong: dict[str
     hostile, honest = house.print(1, invoice("FA-1") | wrong), house.print(2, invoice("FA-2"))
     house.turn("process")
     assert (house.states(hostile), house.states(honest)) == ([], ["ready"])
+
+
+def test_sealers_open_only_what_a_reader_has_returned(house: House) -> None:
+    """The bytes that came in stay with the readers: who holds the key sees the file that came back, or none."""
+    (house.children.folder / "0.pdf").write_bytes(b"%PDF-1.7 as the reader wrote it")
+    house.print(1, invoice("FA-1") | {"pdf": "0.pdf"})
+    broken, waiting = house.print(2), house.print(3, invoice("FA-3", iban="FR1420041010050500013M02606"))
+    house.children.found[hashlib.sha256(b"%PDF-1.7 job 2").hexdigest()] = DocumentError("Broken.", code="unreadable")
+    house.turn("process", "check", "seal")
+    assert house.children.opened == [b"%PDF-1.7 as the reader wrote it"]
+    assert (house.states(broken), house.states(waiting)) == ([], ["waiting"])
 
 
 def test_a_customer_who_left_holds_his_invoice_alone(house: House) -> None:
