@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
@@ -128,6 +130,29 @@ def test_the_pdf_may_be_framed_by_our_page_only(console: Any, archived: str) -> 
     assert answer.headers["content-disposition"] == 'inline; filename="FA-2026-0042.pdf"'
     assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_number_makes_no_header_and_no_path(console: Any) -> None:
+    """Whatever stands on an invoice, its file is offered under one plain name, in one header."""
+    console.enter()
+    with console.db.write() as conn:
+        fields = {"number": 'FA"\r\nX-Evil: 1\r\n\r\n<script>/../..\\é\u202efdp.exe'}
+        key = rows.invoice(conn, console.blobs, rows.job(conn), fields=fields)
+    answer = console.get(f"/invoices/{key}/pdf")
+    assert (answer.status_code, "x-evil" in answer.headers) == (200, False)
+    told = unquote(answer.headers["content-disposition"])
+    assert re.fullmatch(r"inline; filename\*?=(?:utf-8''|\")[\w.-]+\.pdf\"?", told), told
+
+
+@pytest.mark.parametrize(
+    "path", ["..%2fapp.py", "%2e%2e/app.py", "..%5capp.py", "%2fetc%2fpasswd", "/etc/passwd", "vendor/..%2f..%2fapp.py"]
+)
+def test_static_files_come_from_their_folder_only(console: Any, path: str) -> None:
+    """No spelling of a path leads out of it."""
+    console.enter()
+    assert console.get("/static/console.css").status_code == 200
+    answer = console.get(f"/static/{path}")
+    assert (answer.status_code, "import" in answer.text, "root:" in answer.text) == (404, False, False)
 
 
 def test_a_document_that_the_archive_lost_is_no_empty_page(console: Any, archived: str) -> None:

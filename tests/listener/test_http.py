@@ -80,6 +80,19 @@ def test_other_methods_and_paths(printer: RunningPrinter, method: str, path: str
     connection.close()
 
 
+def test_no_word_of_a_sender_names_a_file(printer: RunningPrinter) -> None:
+    """A title, a user or a document's name that is a path leads nowhere: files bear the digest of what is in them."""
+    hostile = ("../../evil", "/etc/evil", "evil\0.pdf", "..\\evil;rm -rf *", "evil\r\nX: 1")
+    for number, word in enumerate(hostile):
+        document = PDF + b"%d" % number
+        printer.print_job(document, attribute("document-name", word), title=word, user=word)
+    assert [row.ticket.title for row in printer.rows()] == list(hostile)
+    outside = [path for path in printer.folder.parent.rglob("*") if "evil" in path.name or path.parent.name == "etc"]
+    assert outside == []
+    kept = [path for path in printer.folder.rglob("*") if path.is_file() and not path.name.startswith("printerd.db")]
+    assert sorted(path.name for path in kept) == sorted(str(row.original) for row in printer.rows())
+
+
 @pytest.mark.parametrize("octets", [b"", b"GET", b"\x02\x00", bytes(7)])
 def test_what_has_no_header_is_no_ipp(printer: RunningPrinter, octets: bytes) -> None:
     """Fewer than eight octets have no request-id to answer to: HTTP says bad request."""

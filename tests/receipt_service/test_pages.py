@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import socket
@@ -15,18 +16,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
 
 from receipt_service.database import now
-from receipt_service.guard import client_address, hosts_of
+from receipt_service.guard import Guard, client_address, hosts_of
 from receipt_service.handover import attachment
 from receipt_service.limits import Buckets
 from receipt_service.links import make_nonce
 from receipt_service.pages import LONGEST_QUESTION
 
-from .harness import DELIVERY, DIGEST, PDF, Edge, delivery, nonce_of, path_in, until
+from .harness import DELIVERY, DIGEST, NO_AUTHORITY, PDF, Edge, delivery, nonce_of, path_in, until
 
 Start = Callable[..., Edge]
 Letters = Callable[[int], list[EmailMessage]]
@@ -357,6 +360,26 @@ def test_buckets_fill_again() -> None:
     assert buckets.take("b")
     time = 2.0
     assert [buckets.take("a") for _ in range(2)] == [True, False]
+
+
+def test_guessing_links_is_limited_by_household() -> None:
+    """600 addresses of one /64 are one client, a header makes nobody another, and other households are not kept out."""
+    guard = Guard(PlainTextResponse("not here", 404), "http://f.example", ())
+
+    async def ask(address: str, **headers: str) -> int:
+        transport = httpx.ASGITransport(guard, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://f.example", verify=NO_AUTHORITY) as client:
+            return (await client.get(f"/l/{'a' * 43}", headers=headers)).status_code
+
+    async def guess() -> list[int]:
+        return [await ask(f"2001:db8::{number:x}") for number in range(700)] + [
+            await ask("2001:db8::1", **{"X-Forwarded-For": "192.0.2.7"}),
+            await ask("2001:db8:0:1::1"),
+        ]
+
+    *guesses, disguised, other = asyncio.run(guess())
+    assert guesses[:600] == [404] * 600 and 429 in guesses[600:]
+    assert (disguised, other) == (429, 404)
 
 
 def test_unknown_tokens_cost_no_row(edge: Edge) -> None:
