@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 
 import psutil
 import pytest
 
-from tests.instance import Instance, link_of, press, printed_samples, request, served
+from tests.instance import Instance, link_of, press, printed_samples, request, served, until
 
 PASSWORD = "swordfish-4711"
 OURS = {"config.toml", "customers.csv", "log"}
@@ -38,9 +40,44 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
         os.umask(before)
 
 
+@pytest.fixture(scope="module")
+def login(instance: Instance) -> list[str]:
+    """The token of a person's link to the console, and that of the session which it became."""
+    link = re.search(r"http://\S+/login/(\S+)", instance.run("console", "open").stdout)
+    assert link
+    origin = {"Origin": f"http://{instance.address('ipp')}", "Content-Type": "application/x-www-form-urlencoded"}
+    entered = request("POST", link[0], headers=origin)
+    session = re.search(r"=([\w-]{43});", entered.headers["set-cookie"])
+    assert (entered.status, session is not None) == (303, True)
+    return [link[1], session[1] if session else ""]
+
+
+def tokens_of(instance: Instance) -> list[str]:
+    """The tokens of every customer's link that was mailed."""
+    return [link_of(message).rpartition("/")[2] for message in instance.mailbox.messages()]
+
+
 def secrets_of(instance: Instance) -> list[str]:
-    token = link_of(instance.mailbox.messages()[0]).rpartition("/")[2]
-    return [PASSWORD, (instance.state / "keys" / "contract.secret").read_text(), token]
+    return [PASSWORD, (instance.state / "keys" / "contract.secret").read_text(), *tokens_of(instance)]
+
+
+def at_rest(instance: Instance) -> dict[str, bytes]:
+    """Every file of the state folder by its path, but the two that are made to hold secrets."""
+    allowed = {"run/receipts.json", "keys/contract.secret"}
+    files = {str(path.relative_to(instance.state)): path for path in instance.state.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name not in allowed}
+
+
+def showing(files: dict[str, bytes], secrets: list[str]) -> list[str]:
+    """The files that hold a secret, or half of one: a long line of a mail may be folded in the middle of a link."""
+    halves = [half.encode() for one in secrets for half in (one[: len(one) // 2], one[len(one) // 2 :])]
+    return [name for name, data in files.items() if any(half in data for half in halves)]
+
+
+def letters_waiting(instance: Instance) -> int:
+    with closing(sqlite3.connect(instance.state / "receipts.db")) as connection:
+        found: int = connection.execute("SELECT count(*) FROM outbox WHERE state != 'ACCEPTED'").fetchone()[0]
+        return found
 
 
 def test_others_read_nothing(instance: Instance) -> None:
@@ -62,12 +99,33 @@ def test_no_secret_is_told_to_whoever_lists_processes(instance: Instance) -> Non
     assert not [words for words in told for secret in secrets_of(instance) if secret in words]
 
 
-def test_no_secret_is_written_but_into_keys_and_the_running_settings(instance: Instance) -> None:
-    """Log, databases, outbox and archive hold neither the password, nor the contract's secret, nor a link's token."""
-    allowed = {instance.state / "run" / "receipts.json", instance.state / "keys" / "contract.secret"}
-    files = [path for path in instance.state.rglob("*") if path.is_file() and path not in allowed]
-    found = [path.name for path in files for secret in secrets_of(instance) if secret.encode() in path.read_bytes()]
-    assert found == []
+def test_a_letter_that_waits_shows_no_link(instance: Instance) -> None:
+    """While the relay is away a letter that was ordered again lies in the outbox: nothing at rest opens its link."""
+    (invoice,) = instance.job(1)["invoices"]
+    before = len(instance.mailbox.messages())
+    instance.mailbox.close()
+    try:
+        instance.run("invoices", "resend", invoice["number"], "--reason", "the customer has lost it")
+        until(lambda: letters_waiting(instance))
+        waiting = at_rest(instance)
+    finally:
+        instance.mailbox.start()
+    until(lambda: len(instance.mailbox.messages()) > before and not letters_waiting(instance))
+    tokens = tokens_of(instance)
+    assert len(set(tokens)) == before + 1, "each letter has a link of its own"
+    assert "receipts.db" in waiting and b"the customer has lost it" in b"".join(waiting.values())
+    assert showing(waiting, tokens) == []
+
+
+def test_no_secret_is_written_but_into_keys_and_the_running_settings(instance: Instance, login: list[str]) -> None:
+    """Log, databases, outbox and archive hold no password, no contract's secret, no token of a link or a session.
+
+    This is after a first letter, one more by a person, a receipt and a login.
+    """
+    files = at_rest(instance)
+    assert {"printerd.db", "receipts.db", "log"} <= files.keys()
+    assert len(tokens_of(instance)) >= 2
+    assert showing(files, [*secrets_of(instance), *login]) == []
 
 
 def test_the_contract_is_not_served_to_customers(instance: Instance) -> None:

@@ -90,8 +90,11 @@ def test_a_search_finds_number_code_name_and_text(conn: sa.Connection, blobs: Bl
 def test_a_search_takes_its_words_literally(conn: sa.Connection, blobs: Blobs) -> None:
     """Wild cards and query syntax of the database find nothing by accident."""
     rows.invoice(conn, blobs, rows.job(conn))
-    for words in ("%", "_", '"', "OR", "NEAR(", "number:FA", "'"):
+    syntax = ("%", "_", '"', "OR", "NEAR(", "number:FA", "'", "*", "' OR 1=1 --", "') OR ('1'='1")
+    union = "x' UNION SELECT id FROM invoices --"
+    for words in (*syntax, union, '" OR "" = "', "'; DROP TABLE invoices; --", "\\' OR TRUE #"):
         assert archive.list_invoices(conn, search=words) == (), words
+    assert len(archive.list_invoices(conn, search="FA-2026")) == 1
 
 
 def test_invoices_are_filtered_by_states_and_customer_and_paged(conn: sa.Connection, blobs: Blobs) -> None:
