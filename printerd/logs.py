@@ -27,7 +27,7 @@ QUIET = ("alembic", "dbos", "httpx", "httpcore", "pikepdf", "pyhanko", "pyhanko_
 SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"/(l|login)/[\w~.-]{16,}"), r"/\1/…"),  # links of customers and of the console
     (re.compile(r"\b(Bearer|Basic) +\S+", re.IGNORECASE), r"\1 …"),  # RFC 6750, RFC 7617
-    (re.compile(r"(?<=://)[^/\s@]*:[^/\s@]*(?=@)"), "…"),  # userinfo of a URL (RFC 3986 section 3.2.1)
+    (re.compile(r"(?<=://)[^/\s@:]*:[^/\s@]*(?=@)"), "…"),  # userinfo of a URL (RFC 3986 section 3.2.1)
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END|$)", re.DOTALL), "…"),  # RFC 7468
 )
 """Secrets by their form, and what is written in their place: a second wall, for none is meant to come here."""

@@ -29,7 +29,7 @@ WEARY = 4
 """Attempts after which a letter that waits is trouble: a relay that asks for patience takes it before."""
 
 _log = structlog.get_logger("outbox")
-_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
+_ADDRESS = re.compile(r"(?<![^\s<>@])[^\s<>@]+@[^\s<>@]+")
 _random = SystemRandom()
 _QUEUE_IDS = (
     re.compile(r"queued as ([A-Za-z0-9._-]+)", re.I),  # Postfix, OpenSMTPD
