@@ -199,7 +199,6 @@ def _work(layout: Layout, settings: Settings, database: Database) -> tuple[Any, 
         language=settings.language,
         archived=delivering.archived,
         reader_seconds=settings.pools.reader_seconds,
-        threads=max(settings.pools.readers, settings.pools.sealers),
     )
 
     chores = (Chore(partial(delivering.collect, COLLECT_WAIT), 0.05), Chore(pipeline.checkpoint, CHECKPOINT_EVERY))

@@ -17,6 +17,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -76,7 +77,8 @@ class Pipeline:
     language: str
     archived: Callable[[sa.Connection, sa.Row[Any], datetime], None]
     reader_seconds: float = 60.0
-    threads: int = 2
+    threads: int = 8
+    """More than there are readers and sealers: who waits for the disk lets others work, and syncs are done together."""
     ghostscript: Path = distiller.SOCKET
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
     tree: merkle.Tree = field(default_factory=merkle.Tree)
@@ -118,10 +120,10 @@ class Pipeline:
             whole, name = Digest(job.original), reading["converted"]
             if name and not all(found["pdf"] for found in reading["invoices"]):  # else no row would speak of it
                 whole = self.blobs.put(answer.file(name).read_bytes(), PDF).digest
-            return [
-                self._piece(position, found, self._pdf(answer.file(found["pdf"]) if found["pdf"] else None, whole))
-                for position, found in enumerate(reading["invoices"])
-            ]
+            files = [answer.file(found["pdf"]) if found["pdf"] else None for found in reading["invoices"]]
+            with ThreadPoolExecutor(self.threads) as threads:
+                pdfs = threads.map(lambda file: self._pdf(file, whole), files)
+                return list(map(self._piece, count(), reading["invoices"], pdfs))
 
     def _asked(self, job: sa.Row[Any], drawn: BinaryIO) -> tuple[Mapping[str, Any], Sequence[Path | BinaryIO]]:
         """What a reader gets: the document, and what Ghostscript made of it where that has a unit of its own."""
@@ -132,7 +134,7 @@ class Pipeline:
             ended = distiller.ask(self.ghostscript, postscript, drawn)
         return asked | {"drawn": distiller.values(ended)}, [source, drawn]
 
-    def _pdf(self, file: Any, whole: Digest) -> Digest:
+    def _pdf(self, file: Path | None, whole: Digest) -> Digest:
         return self.blobs.put(file.read_bytes(), PDF).digest if file else whole
 
     def _piece(self, position: int, found: Mapping[str, Any], pdf: Digest) -> Piece:
