@@ -195,7 +195,9 @@ def ledger(
     conn: sa.Connection, index: int, kind: str, subject: str, body: Mapping[str, Any], at: datetime = NOW
 ) -> None:
     """An entry whose hashes are made up: these tests look it up, others check the chain."""
-    hashes = {name: hashlib.sha256(f"{name} {index}".encode()).hexdigest() for name in ("record", "leaf", "previous")}
+    hashes = {
+        name: hashlib.sha256(f"{name} {index}".encode()).hexdigest() for name in ("record", "leaf", "previous", "node")
+    }
     digest = hashlib.sha256(f"digest {index}".encode()).hexdigest()
     values = {"index": index, "recorded_at": at, "kind": kind, "subject": subject, "digest": digest, **hashes}
     conn.execute(sa.insert(schema.ledger).values(values))

@@ -159,7 +159,8 @@ class Audit:
             where = f"ledger entry {row.place}"
             yield from _entry(row, tree.size, previous, latest)
             erased += row.body is None and row.salt is None
-            tree.append(_bytes(row.leaf))
+            if tree.append(_bytes(row.leaf)).hex() != row.node:
+                yield Problem("Its node is not that of the entries up to it.", where)
             previous, latest = Digest(row.digest), row.recorded_at
             if tree.size in roots and roots.pop(tree.size) != tree.root().hex():
                 yield Problem(f"The first {tree.size} entries are not those of their checkpoint.", where)
@@ -384,6 +385,7 @@ _ENTRIES = (
         schema.ledger.c.leaf,
         schema.ledger.c.previous,
         schema.ledger.c.digest,
+        schema.ledger.c.node,
         schema.ledger_records.c.salt,
         schema.ledger_records.c.body,
     )

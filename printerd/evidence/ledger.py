@@ -3,7 +3,9 @@
 An entry is a leaf (the canonical bytes of its columns), the digest of a salted
 record that is kept aside and may be erased, and a link to the entry before.
 Indexes are dense from 0, as leaves are counted in RFC 6962. The entry before
-the first is 64 zeros. Only :meth:`printerd.storage.database.Database.write`
+the first is 64 zeros. Beside it stands its node, the root of the largest full
+subtree that ends with it: a few of them make the root over any number of entries
+(:func:`printerd.evidence.merkle.ends`). Only :meth:`printerd.storage.database.Database.write`
 gives a connection to append with: it lets in one writer at a time.
 
 Time never runs backwards here: while a clock that was set back catches up,
@@ -14,13 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from printerd.errors import IntegrityError
 from printerd.evidence import canonical, merkle
 from printerd.model import Checkpoint, Digest, LedgerEntry
 from printerd.storage.schema import checkpoints, ledger, ledger_records
@@ -37,7 +40,8 @@ def append(connection: sa.Connection, kind: str, subject: str, body: Mapping[str
     previous = FIRST if last is None else Digest(last.digest)
     salt, text = secrets.token_bytes(32), canonical.encode(body)
     entry = link(index, recorded_at, kind, subject, record_digest(salt, text), previous)
-    connection.execute(ledger.insert(), asdict(entry))
+    node = merkle.joined(_nodes(connection, merkle.joins(index)), bytes.fromhex(entry.leaf))
+    connection.execute(ledger.insert(), asdict(entry) | {"node": node.hex()})
     connection.execute(ledger_records.insert(), {"index": index, "salt": salt.hex(), "body": text.decode()})
     return entry
 
@@ -67,16 +71,24 @@ def size(connection: sa.Connection) -> int:
 
 def head(connection: sa.Connection) -> tuple[int, Digest]:
     """The number of entries and the RFC 6962 root over all of them."""
-    tree = merkle.Tree()
-    extend(connection, tree)
-    return tree.size, Digest(tree.root().hex())
+    entries = size(connection)
+    return entries, Digest(tree(connection, entries).root().hex())
 
 
-def extend(connection: sa.Connection, tree: merkle.Tree) -> None:
-    """Add to a tree of the first entries those that came since: whoever keeps it reads each entry once."""
-    newer = sa.select(ledger.c.leaf).where(ledger.c.index >= tree.size).order_by(ledger.c.index)
-    for leaf in connection.scalars(newer.execution_options(yield_per=1000)):
-        tree.append(bytes.fromhex(leaf))
+def tree(connection: sa.Connection, entries: int) -> merkle.Tree:
+    """The tree over the first entries, from one node for each bit of their number."""
+    return merkle.Tree(entries, _nodes(connection, merkle.ends(entries)))
+
+
+def _nodes(connection: sa.Connection, ends: Iterable[int]) -> Iterator[bytes]:
+    for end in ends:
+        node: str | None = connection.scalar(_NODE, {"end": end})
+        if node is None:
+            raise IntegrityError(f"The ledger lacks entry {end}.", remedy="Compare: invoice-printer verify --all")
+        yield bytes.fromhex(node)
+
+
+_NODE = sa.select(ledger.c.node).where(ledger.c.index == sa.bindparam("end"))
 
 
 def latest(connection: sa.Connection) -> Checkpoint | None:

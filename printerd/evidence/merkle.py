@@ -26,20 +26,26 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Tree:
-    """A tree that grows leaf by leaf and keeps only its full subtrees: one hash for each bit of its size."""
+    """A tree that grows leaf by leaf and keeps only its full subtrees: one hash for each bit of its size.
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._subtrees: list[bytes] = []
+    ``subtrees`` are those of a tree of ``size`` leaves, from the left: where they end is told by :func:`ends`.
+    """
 
-    def append(self, leaf: bytes) -> None:
-        """Add a leaf hash. Two full subtrees of one size become one, as carries do in a sum."""
-        carried, size = leaf, self.size
-        while size & 1:
-            carried = node_hash(self._subtrees.pop(), carried)
-            size >>= 1
-        self._subtrees.append(carried)
+    def __init__(self, size: int = 0, subtrees: Iterable[bytes] = ()) -> None:
+        self.size = size
+        self._subtrees = list(subtrees)
+        if len(self._subtrees) != size.bit_count():
+            raise ValueError("a tree has one full subtree for each bit of its size")
+
+    def append(self, leaf: bytes) -> bytes:
+        """Add a leaf hash. Two full subtrees of one size become one, as carries do in a sum.
+
+        Returns the root of the largest full subtree that ends with this leaf.
+        """
+        node = joined([self._subtrees.pop() for _ in joins(self.size)], leaf)
+        self._subtrees.append(node)
         self.size += 1
+        return node
 
     def root(self) -> bytes:
         if not self._subtrees:
@@ -48,6 +54,37 @@ class Tree:
         for subtree in reversed(self._subtrees[:-1]):
             result = node_hash(subtree, result)
         return result
+
+
+def ends(size: int) -> list[int]:
+    """The last leaf of each full subtree of a tree of ``size`` leaves, from the left.
+
+    Each of these subtrees is the largest one that ends there: who keeps the results of :meth:`Tree.append` has them.
+    """
+    found, end = [], 0
+    for bit in reversed(range(size.bit_length())):
+        if size >> bit & 1:
+            end += 1 << bit
+            found.append(end - 1)
+    return found
+
+
+def joins(index: int) -> list[int]:
+    """The last leaf of each full subtree that leaf ``index`` (from 0) joins, from the right; none for an even one."""
+    found, end, size = [], index - 1, 1
+    while index & size:
+        found.append(end)
+        end -= size
+        size <<= 1
+    return found
+
+
+def joined(subtrees: Iterable[bytes], leaf: bytes) -> bytes:
+    """The root of the largest full subtree that ends with a leaf hash, from those that it :func:`joins`."""
+    node = leaf
+    for left in subtrees:
+        node = node_hash(left, node)
+    return node
 
 
 def root(leaves: Iterable[bytes]) -> bytes:

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from printerd import logs, metrics, reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
-from printerd.evidence import ledger, merkle, records
+from printerd.evidence import ledger, records
 from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
 from printerd.pipeline import answers, check, distiller, issuing, journal
 from printerd.pipeline.pools import Pool, PoolBroken
@@ -81,7 +81,6 @@ class Pipeline:
     """More than there are readers and sealers: who waits for the disk lets others work, and syncs are done together."""
     ghostscript: Path = distiller.SOCKET
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
-    tree: merkle.Tree = field(default_factory=merkle.Tree)
 
     def stages(self) -> tuple[Stage, ...]:
         """The work of this room, in the order in which documents come through it."""
@@ -325,8 +324,8 @@ class Pipeline:
             latest = ledger.latest(connection)
             if ledger.size(connection) <= (latest.size if latest else 0):
                 return
-            ledger.extend(connection, self.tree)
-        now, size, root = self.now(), self.tree.size, self.tree.root().hex()
+            size, root = ledger.head(connection)
+        now = self.now()
         statement = {"size": size, "root": root, "recorded_at": rfc3339(now)}
         with self.sealers.call("checkpoint", statement) as answer:
             signature, token = (base64.b64decode(answer.values[name]) for name in ("signature", "timestamp"))

@@ -262,6 +262,7 @@ ledger = Table(
     digest("leaf", nullable=False),
     digest("previous", nullable=False, unique=True),
     digest("digest", nullable=False),
+    digest("node", nullable=False),
 )
 
 ledger_records = Table(

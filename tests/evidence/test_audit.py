@@ -80,7 +80,7 @@ def test_an_empty_archive_is_clean(key_folder: Path, tmp_path: Path) -> None:
 CHANGES = [
     *(
         ("ledger", column, '"index" = 1')
-        for column in ("kind", "subject", "recorded_at", "record", "leaf", "previous", "digest")
+        for column in ("kind", "subject", "recorded_at", "record", "leaf", "previous", "digest", "node")
     ),
     *(("ledger", column, '"index" = 2') for column in ("kind", "subject", "recorded_at", "digest")),
     *(("ledger_records", column, '"index" = 1') for column in ("salt", "body")),
@@ -147,7 +147,7 @@ def test_one_changed_byte_in_a_row_is_named(state: Path, table: str, column: str
         "DELETE FROM edges",
         "UPDATE edges SET seq = 3",
         "UPDATE ledger SET kind = 'act.correct' WHERE kind = 'receipt'",
-        "INSERT INTO ledger SELECT 3, recorded_at, kind, subject, record, leaf, digest, digest "
+        "INSERT INTO ledger SELECT 3, recorded_at, kind, subject, record, leaf, digest, digest, node "
         'FROM ledger WHERE "index" = 2',
     ],
 )

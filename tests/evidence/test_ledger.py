@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from printerd.errors import IntegrityError
 from printerd.evidence import ledger, merkle
 from printerd.storage.database import Database
 from printerd.storage.schema import ledger as rows
@@ -87,15 +88,44 @@ def test_the_head_is_the_root_over_all_leaves(database: Database) -> None:
         assert ledger.head(connection) == (2, hashlib.sha256(b"\x01" + leaves[0] + leaves[1]).hexdigest())
 
 
-def test_a_kept_tree_reads_each_entry_once(database: Database) -> None:
-    """A tree that is kept and extended has the root over all entries, whatever part of them it had before."""
-    tree = merkle.Tree()
-    for number in range(7):
+def test_the_head_is_that_of_the_leaves_at_every_size(database: Database) -> None:
+    """A node for each bit of the size makes the root that all leaves make."""
+    leaves = []
+    for number in range(40):
+        leaves.append(bytes.fromhex(add(database, number=number).leaf))
+        with database.read() as connection:
+            assert ledger.head(connection) == (number + 1, merkle.root(leaves).hex())
+            assert ledger.tree(connection, number // 2).root() == merkle.root(leaves[: number // 2])
+
+
+def test_the_head_of_a_long_ledger_is_read_from_a_few_entries(database: Database) -> None:
+    """The root over 100,000 entries, and one entry more, cost what they cost at the beginning."""
+    steps: list[int] = []
+    copied = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) INSERT INTO ledger"
+        " SELECT i, recorded_at, kind, subject, record, leaf, 'previous ' || i, digest, node FROM n, ledger"
+    )
+    add(database)
+    with database.write() as connection:
+        connection.exec_driver_sql(copied)
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        raw.set_progress_handler(lambda: steps.append(1), 100)
+        assert ledger.head(connection)[0] == 100_000
+        ledger.append(connection, "act.release", "an-invoice", {}, NOW)
+        raw.set_progress_handler(None, 0)
+    assert len(steps) < 10
+
+
+def test_a_ledger_with_a_gap_takes_no_entry(database: Database) -> None:
+    """What the next root would stand on is missing: nothing is built on it."""
+    for number in range(3):
         add(database, number=number)
-        if number % 3 == 0:
-            with database.read() as connection:
-                ledger.extend(connection, tree)
-                assert (tree.size, tree.root().hex()) == ledger.head(connection)
+    with database.write() as connection:
+        connection.execute(ledger_records.delete().where(ledger_records.c.index == 1))
+        connection.execute(rows.delete().where(rows.c.index == 1))
+    with pytest.raises(IntegrityError, match="lacks entry 1"):
+        add(database)
 
 
 def test_the_latest_checkpoint_is_the_largest(database: Database) -> None:

@@ -36,6 +36,28 @@ def test_the_root_is_that_of_the_definition(size: int) -> None:
     assert merkle.root(hashed(data)) == mth(data)
 
 
+@given(entries, st.data())
+def test_a_tree_is_taken_up_again_from_its_full_subtrees(data: list[bytes], choice: st.DataObject) -> None:
+    """Who kept what each append returned goes on at any size, and gets the root of the whole."""
+    leaves, tree = hashed(data), merkle.Tree()
+    nodes = [tree.append(leaf) for leaf in leaves]
+    size = choice.draw(st.integers(0, len(leaves)))
+    taken = merkle.Tree(size, [nodes[end] for end in merkle.ends(size)])
+    assert taken.root() == merkle.root(leaves[:size])
+    for leaf in leaves[size:]:
+        taken.append(leaf)
+    assert taken.root() == tree.root()
+
+
+def test_a_tree_has_one_full_subtree_for_each_bit_of_its_size() -> None:
+    """Seven leaves are four, two and one; fewer subtrees are no tree."""
+    assert merkle.ends(7) == [3, 5, 6]
+    assert merkle.ends(8) == [7]
+    assert merkle.ends(0) == []
+    with pytest.raises(ValueError, match="for each bit"):
+        merkle.Tree(7, [bytes(32)])
+
+
 def test_the_root_of_nothing_is_the_hash_of_nothing() -> None:
     """The empty tree's root is a published constant."""
     assert merkle.root([]).hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

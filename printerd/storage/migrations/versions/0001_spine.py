@@ -110,6 +110,7 @@ def upgrade() -> None:
         sa.Column("leaf", sa.String(length=64), nullable=False),
         sa.Column("previous", sa.String(length=64), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("node", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("index", name=op.f("pk_ledger")),
         sa.UniqueConstraint("previous", name=op.f("uq_ledger_previous")),
     )
