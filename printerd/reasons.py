@@ -125,6 +125,17 @@ REASONS: Mapping[str, Wording] = {
             f"Compare with {{first}}. Misread: {CORRECT}. Issued twice: {REJECT}",
         ),
     ),
+    "first-rejected": Wording(
+        (
+            "La même facture, imprimée une première fois, a été rejetée.",
+            f"Voyez pourquoi : {{first}}. À envoyer malgré tout : {RELEASE}. Sinon : {REJECT}",
+        ),
+        (
+            "The same invoice was printed before, and that print was rejected.",
+            f"See why: {{first}}. To be sent all the same: {RELEASE}. If not: {REJECT}",
+        ),
+        acceptable=True,
+    ),
     "unknown-customer": Wording(
         (
             "Le client {code} n’est pas dans le fichier des clients.",

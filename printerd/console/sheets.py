@@ -94,6 +94,7 @@ REMEDIES = {
     "foreign-iban": "remedy.iban",
     "dates": "remedy.accept",
     "number-used": "remedy.number",
+    "first-rejected": "remedy.rejected",
     "unknown-customer": "remedy.customer",
     "no-address": "remedy.contact",
     "reader-died": "remedy.retry",

@@ -148,6 +148,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "remedy.iban": "Find out who changed the page. If the account is yours, IT adds it to the settings. "
         "If not, reject the invoice.",
         "remedy.number": "If the number was misread, correct it below. If it was issued twice, reject this one.",
+        "remedy.rejected": "If it is to be sent all the same, release it. If not, reject this print too.",
         "remedy.retry": "Have the print job read again, or print the invoice again from the ERP.",
         "correct.title": "Correct what was read",
         "correct.note": "A correction changes what we read, never the page. It is written to the ledger under "
@@ -464,6 +465,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "réglages. Sinon, rejetez la facture.",
         "remedy.number": "Si le numéro est mal lu, corrigez-le ci-dessous. S’il a été émis deux fois, rejetez "
         "celle-ci.",
+        "remedy.rejected": "Si elle doit partir malgré tout, libérez-la. Sinon, rejetez aussi cette impression.",
         "remedy.retry": "Relancez la lecture de l’impression, ou réimprimez la facture depuis l’ERP.",
         "correct.title": "Corriger la lecture",
         "correct.note": "Une correction change ce que nous avons lu, jamais la page. "

@@ -52,10 +52,14 @@ def release(connection: sa.Connection, invoice: str, who: str, reason: str, now:
 
 
 def reject(connection: sa.Connection, invoice: str, who: str, reason: str, now: datetime) -> None:
-    """End an invoice unsealed and unsent; its bytes are kept, its number is free again."""
+    """End an invoice unsealed and unsent; its bytes are kept, its number is free again.
+
+    The first of its reprints stands for itself from now on: it is checked, and waits saying that this one was rejected.
+    """
     row = _waiting(connection, invoice)
     need(reason)
     _reject(connection, row.id, who, reason, now)
+    _take_its_place(connection, row.id, now)
 
 
 def retry_job(connection: sa.Connection, job: str, who: str, reason: str, now: datetime) -> None:
@@ -133,6 +137,15 @@ def _on_their_way(connection: sa.Connection) -> bool:
 def _reject(connection: sa.Connection, invoice: str, who: str, reason: str, now: datetime) -> None:
     _change(connection, invoice, state=InvoiceState.REJECTED, updated_at=now, batch=None, next_at=None)
     ledger.append(connection, "act.reject", invoice, {"who": who, "reason": reason}, now)
+
+
+def _take_its_place(connection: sa.Connection, rejected: str, now: datetime) -> None:
+    reprints = sa.and_(invoices.c.reprint_of == rejected, invoices.c.state == InvoiceState.REPRINT)
+    query = sa.select(invoices).join(jobs).where(reprints).order_by(jobs.c.number, invoices.c.position)
+    first = connection.execute(query.limit(1)).one_or_none()
+    if first is not None:
+        _check_again(connection, first, now, reprint_of=None)
+        connection.execute(invoices.update().where(reprints).values(reprint_of=first.id))
 
 
 def _not_rehearsed(connection: sa.Connection, job: str, what: str) -> None:

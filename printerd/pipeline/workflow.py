@@ -254,7 +254,11 @@ class Pipeline:
         """An invoice that agrees with itself must also agree with what we know: its customer, and earlier numbers."""
         issuer = issuing.issuer_of(invoice, self.issuers)
         customer = customers.find(connection, invoice.customer_code, invoice.buyer.vat_id)
-        found = [*check.customer(invoice, customer, row["accepted"]), *_used(connection, row, issuer, invoice)]
+        found = [
+            *check.customer(invoice, customer, row["accepted"]),
+            *_used(connection, row, issuer, invoice),
+            *_rejected(connection, row),
+        ]
         state = InvoiceState.WAITING if found else InvoiceState.READY
         known = {"customer_code": customer.code, "customer_name": customer.name} if customer else {}
         return (
@@ -374,6 +378,18 @@ def _used(connection: sa.Connection, row: Mapping[str, Any], issuer: Issuer, inv
     """The number of another invoice with another content is nobody's guess to make."""
     first = connection.scalar(_SAME_NUMBER, {"issuer": issuer.key, "number": invoice.number, "own": row["id"]})
     return [Reason("number-used", {"number": invoice.number, "first": first[:8]})] if first else []
+
+
+def _rejected(connection: sa.Connection, row: Mapping[str, Any]) -> list[Reason]:
+    """Who rejected an invoice did not know of the prints of it that were here already; a later print is meant."""
+    query = sa.select(invoices.c.id).where(
+        invoices.c.content == row["content"],
+        invoices.c.id != row["id"],
+        invoices.c.state == InvoiceState.REJECTED,
+        invoices.c.updated_at >= row["created_at"],
+    )
+    first = None if "first-rejected" in row["accepted"] else connection.scalar(query.limit(1))
+    return [Reason("first-rejected", {"first": first[:8]})] if first else []
 
 
 def _copied(first: sa.Row[Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import errno
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,10 @@ class House:
             if batch is not None:
                 stage.run(batch)
 
+    def later(self, seconds: float) -> None:
+        """What the pipeline does from now on is so much later."""
+        self.pipeline = replace(self.pipeline, now=lambda: NOW + timedelta(seconds=seconds))
+
     def stage(self, name: str) -> Stage:
         return next(stage for stage in self.pipeline.stages() if stage.name == name)
 
@@ -192,6 +196,40 @@ def test_a_job_is_read_again_although_a_reprint_points_at_it(house: House) -> No
     house.act(acts.retry_job, first, "marie", "template mended")
     house.turn("process", "seal")
     assert (house.states(first), house.states(second)) == (["archived"], ["reprint"])
+
+
+def test_a_reprint_of_what_is_rejected_stands_for_itself(house: House) -> None:
+    """Once the first of three prints is rejected, the second waits and says so, and the third repeats that one.
+
+    Nothing is sent on a guess, and nothing says that it was sent before.
+    """
+    first, second, third = (house.print(n, invoice("FA-1", total="1.00")) for n in (1, 2, 3))
+    house.turn("process", "process", "process")
+    assert [house.states(job) for job in (first, second, third)] == [["waiting"], ["reprint"], ["reprint"]]
+    house.act(acts.reject, house.rows(first)[0].id, "marie", "issued in error")
+    assert house.states(second) == ["checking"]
+    house.act(acts.correct, house.rows(second)[0].id, {"total": archive_rows.FIELDS["total"]}, "marie", "misread")
+    house.turn("check")
+    (waiting,), (repeated,) = house.rows(second), house.rows(third)
+    assert [reason["code"] for reason in waiting.reasons] == ["first-rejected"]
+    assert waiting.reasons[0]["facts"] == {"first": house.rows(first)[0].id[:8]}
+    assert (repeated.state, repeated.reprint_of) == ("reprint", waiting.id)
+    house.act(acts.release, waiting.id, "marie", "it is right after all")
+    house.turn("check", "seal")
+    assert [house.states(job) for job in (first, second, third)] == [["rejected"], ["archived"], ["reprint"]]
+
+
+def test_what_is_printed_after_a_rejection_is_a_first(house: House) -> None:
+    """The cause was mended here, and the invoice is printed again as it was: it goes its way."""
+    first = house.print(1, invoice("FA-1", customer_code="C9"))
+    house.turn("process")
+    house.act(acts.reject, house.rows(first)[0].id, "marie", "not a customer yet")
+    with house.database.write() as connection:
+        _customer(connection, "C9")
+    house.later(60)
+    second = house.print(2, invoice("FA-1", customer_code="C9"))
+    house.turn("process")
+    assert (house.states(first), house.states(second)) == (["rejected"], ["ready"])
 
 
 def test_what_another_split_no_longer_finds_is_gone(house: House) -> None:
