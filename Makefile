@@ -7,7 +7,7 @@ FRONT := printerd/console/static/vendor/ready
 LOCKS := requirements/build.txt requirements/runtime.txt requirements/test.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-service kills tampering check format lock front install uninstall clean
+.PHONY: help setup demo test test-service kills tampering bench check format lock front install uninstall clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ kills: setup ## 200 kills over 300 invoices, and the account afterwards: a quart
 
 tampering: setup ## 2,000 random bytes of an archive changed, one at a time: is each named? Five minutes (SEED=N repeats one)
 	$(BIN)/python -m tests.tampering --changes 2000 $(if $(SEED),--seed $(SEED))
+
+bench: setup ## Ours, peers and the machine's floor in one run (PARTS="idle rate" runs some, JSON=FILE keeps the rows)
+	$(BIN)/python -m bench $(PARTS) $(if $(JSON),--json $(JSON))
 
 check: setup ## Format, lint, types, import contracts, security, vulnerabilities and licences of what it stands on
 	$(BIN)/ruff format --check .

@@ -119,13 +119,13 @@ def cupsd() -> Iterator[Cups]:
 
 
 @contextmanager
-def private_cupsd() -> Iterator[Cups]:
-    """A cupsd that lives as long as the context."""
+def private_cupsd(more: str = "") -> Iterator[Cups]:
+    """A cupsd that lives as long as the context; ``more`` lines of cupsd.conf count last."""
     # Not pytest's folder: filters run as another user, who must reach the spool.
     root = Path(tempfile.mkdtemp(prefix="cups-"))
     root.chmod(0o755)
     try:
-        port = _configure(root)
+        port = _configure(root, more)
         files = ("-c", f"{root}/etc/cupsd.conf", "-s", f"{root}/etc/cups-files.conf")
         with subprocess.Popen([CUPSD, "-f", *files], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as daemon:
             try:
@@ -138,14 +138,14 @@ def private_cupsd() -> Iterator[Cups]:
         shutil.rmtree(root)
 
 
-def _configure(root: Path) -> int:
+def _configure(root: Path, more: str) -> int:
     for folder in ("etc", "etc/ppd", "spool", "cache", "run", "run/certs", "tmp"):
         (root / folder).mkdir()
     me = pwd.getpwuid(os.geteuid())
     user, group = ("lp", "lp") if me.pw_uid == 0 else (me.pw_name, str(me.pw_gid))
     port = _free_port()
     (root / "etc/cups-files.conf").write_text(FILES.format(root=root, bin=BIN, user=user, group=group))
-    (root / "etc/cupsd.conf").write_text(SERVER.format(port=port))
+    (root / "etc/cupsd.conf").write_text(SERVER.format(port=port) + more)
     return port
 
 

@@ -1,0 +1,126 @@
+"""Our own service, as ``serve`` starts it, on a state folder of its own and with the defaults of the product.
+
+One rule: it is looked at from outside: its database is read, its processes are counted, nothing of it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench import measure
+from printerd.demo import samples, setting, trade
+from printerd.demo.catcher import Catcher
+from printerd.demo.service import Service
+from printerd.supervisor import Layout
+
+PATIENCE = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """A running service."""
+
+    service: Service
+
+    @property
+    def printer(self) -> str:
+        return self.service.printer
+
+    @property
+    def supervisor(self) -> int:
+        return int(self.service.addresses()["pid"])
+
+    def process(self, part: str) -> int:
+        return next(process for process, played in measure.family(self.supervisor).items() if played == part)
+
+    @property
+    def blobs(self) -> Path:
+        return self.service.layout.root / "blobs"
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What a reader beside the service sees in its database."""
+        path = self.service.layout.root / "printerd.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def archived(self) -> int:
+        return int(self.query("SELECT count(*) FROM ledger WHERE kind = 'invoice'")[0][0])
+
+    def archived_at(self) -> float:
+        """When the last invoice was archived, in seconds since 1970."""
+        return seconds(self.query("SELECT max(recorded_at) FROM ledger WHERE kind = 'invoice'")[0][0])
+
+    def wait_archived(self, total: int) -> None:
+        until(lambda: self.archived() >= total, f"{total} archived invoices")
+
+    def rest(self) -> None:
+        """Wait until nothing waits for the worker any more."""
+        until(lambda: not self._busy(), "rest")
+
+    def _busy(self) -> bool:
+        return bool(
+            self.query(
+                "SELECT 1 FROM jobs WHERE state IN ('received', 'processing') UNION ALL"
+                " SELECT 1 FROM invoices WHERE state IN ('checking', 'ready') UNION ALL"
+                " SELECT 1 FROM deliveries WHERE state = 'due' LIMIT 1"
+            )
+        )
+
+    @contextmanager
+    def held_worker(self) -> Iterator[None]:
+        """The worker stands still: what is measured is capture alone."""
+        worker = self.process("worker")
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+
+def seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def until(look: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not look():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no {what} within {PATIENCE:.0f} s")
+        time.sleep(0.05)
+
+
+def prepared(state: Path, smtp_port: int = 25) -> Service:
+    """A service that was never started; its state folder holds its settings alone."""
+    state.mkdir(mode=0o700)
+    issuer = setting.config({key: setting.Place("", 0, 0) for key in setting.ADDRESSES}, smtp_port)
+    lines = [line for line in issuer.splitlines() if not line.startswith(("per_minute", "retry"))]
+    (state / "config.toml").write_text("\n".join(lines) + "\n")
+    return Service(Layout(state))
+
+
+@contextmanager
+def served(folder: Path, name: str) -> Iterator[Ours]:
+    """The service, live, with the samples' customers, and a mail server that keeps its mails."""
+    catcher = Catcher(folder / f"{name}-mails")
+    catcher.start()
+    service = prepared(folder / name, catcher.smtp_port)
+    try:
+        service.start()
+        service.wait()
+        listed = folder / f"{name}-customers.csv"
+        samples.write_customers(listed, trade.BUYERS)
+        service.do("customers", "import", str(listed))
+        service.do("go-live")
+        yield Ours(service)
+    finally:
+        service.stop()
+        catcher.stop()

@@ -1,0 +1,289 @@
+"""What is measured: each part starts what it needs afresh and yields the rows of the table.
+
+One rule: the service runs with the defaults of the product and is driven as its users drive it. It always timestamps
+(PAdES B-T), here by its built-in authority, which costs a second key operation that the floor does not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from bench import documents, floors, load, measure, peers
+from bench.documents import Book
+from bench.instance import Ours, prepared, seconds, served
+from bench.table import Row
+from printerd.demo.service import Service
+from printerd.evidence import cms, keys, sealing, signatures, timestamp
+from printerd.evidence.sign import Sealer
+from printerd.pipeline import layouts, reading
+
+LEVELS = (1, 8, 64)
+WARM = 8
+"""Invoices that are printed before anything counts: every process has done its work once."""
+PAUSE = 0.5
+"""Seconds of rest before each print on an idle service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One run: where it writes, what it prints, and how much. ``large`` is MiB."""
+
+    folder: Path
+    book: Book
+    jobs: int
+    batch: int
+    prints: int
+    large: int
+
+
+# Acceptance
+
+
+def capture(bench: Bench) -> Iterator[Row]:
+    """Accepted Print-Jobs a second at 1, 8 and 64 clients, and what was refused or lost."""
+    with peers.started(bench.folder) as others, served(bench.folder, "capture") as ours:
+        _warm(bench, ours)
+        for clients in LEVELS:
+            files = bench.book.singles(bench.jobs)
+            theirs = {peer.name: load.send(peer.printer, files, clients) for peer in others}
+            with ours.held_worker():
+                alone = load.send(ours.printer, bench.book.singles(bench.jobs), clients)
+            ours.rest()
+            whole = load.send(ours.printer, files, clients)
+            ours.rest()
+            missing = {peer.name: _missing(theirs[peer.name], peer.kept()) for peer in others}
+            floor = floors.acceptance(bench.folder / f"acceptance-{clients}", files[0].read_bytes(), clients)
+            yield _rate(f"Print-Job, {clients} clients", whole, theirs, floor)
+            yield _rate(f"the same, worker held, {clients} clients", alone, theirs, floor)
+            lost = _missing(whole, _kept(ours)) + _missing(alone, _kept(ours))
+            yield Row(
+                "capture", f"refused or lost, {clients} clients", lost, "jobs", missing, "0", lost == 0,
+                note=f"of {2 * bench.jobs}; peers of {bench.jobs}",
+            )  # fmt: skip
+
+
+def _rate(what: str, sent: load.Sent, theirs: Mapping[str, load.Sent], floor: float) -> Row:
+    rates = {name: other.rate for name, other in theirs.items()}
+    middle, late = (1000 * figure for figure in _percentiles(sent.taken))
+    note = f"answered in {middle:.1f} ms, p95 {late:.1f} ms"
+    ahead = all(sent.rate > rate for rate in rates.values())
+    return Row("capture", what, sent.rate, "jobs/s", rates, "faster than every peer", ahead, floor, note)
+
+
+def _missing(sent: load.Sent, kept: set[str]) -> int:
+    """Jobs that were refused, or accepted and are not there."""
+    return sent.refused + sent.failed + sum(peers.digest(Path(name)) not in kept for name in sent.accepted)
+
+
+def _kept(ours: Ours) -> set[str]:
+    """Documents that have both their row and their bytes."""
+    named = {row[0] for row in ours.query("SELECT original FROM jobs")}
+    return {digest for digest in named if digest and (ours.blobs / digest[:2] / digest).exists()}
+
+
+def _percentiles(figures: Sequence[float]) -> tuple[float, float]:
+    """Median and 95th percentile."""
+    if len(figures) < 2:
+        return (figures[0], figures[0]) if figures else (0.0, 0.0)
+    return statistics.median(figures), statistics.quantiles(figures, n=20)[-1]
+
+
+# One print
+
+
+def idle(bench: Bench) -> Iterator[Row]:
+    """From the first octet of a print to its invoice in the archive, on a service that rests."""
+    with served(bench.folder, "idle") as ours, asyncio.Runner() as runner:
+        _warm(bench, ours)
+        steps = [_print_one(ours, runner, file) for file in bench.book.singles(bench.prints)]
+    middle, late = _percentiles([sum(step.values()) for step in steps])
+    floor = floors.invoice(bench.folder / "idle-floor", bench.book.batch(1).read_bytes())
+    note = f"p95 {late:.0f} ms of {bench.prints}"
+    yield Row("idle", "print → archived", middle, "ms", {}, "< 150", middle < 150, floor.wall, note)
+    for name in steps[0]:
+        middle, late = _percentiles([step[name] for step in steps])
+        yield Row("idle", f"of it: {name}", middle, "ms", note=f"p95 {late:.0f} ms")
+
+
+def _print_one(ours: Ours, runner: asyncio.Runner, file: Path) -> dict[str, float]:
+    """The steps of one print in milliseconds, by the times that the service wrote down itself."""
+    ours.rest()
+    time.sleep(PAUSE)
+    total = ours.archived() + 1
+    database = ours.service.layout.root / "printerd.db"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        began = time.time()
+        runner.run(load.ask(ours.printer, load.print_job(ours.printer, file)))
+        while connection.execute("SELECT count(*) FROM ledger WHERE kind = 'invoice'").fetchone()[0] < total:
+            time.sleep(0.001)
+        ended = time.time()
+    (times,) = ours.query(
+        "SELECT j.received_at, i.created_at, i.sealed_at, l.recorded_at FROM jobs j JOIN invoices i ON i.job = j.id"
+        " JOIN ledger l ON l.subject = i.id WHERE j.title = ?",
+        file.stem,
+    )
+    moments = [began, *map(seconds, times), ended]
+    names = ("received", "claimed and read", "claimed for sealing", "sealed", "archived")
+    return {name: 1000 * (moments[n + 1] - moments[n]) for n, name in enumerate(names)}
+
+
+# Many prints
+
+
+def rate(bench: Bench) -> Iterator[Row]:
+    """Jobs of one invoice each, sent by eight clients: invoices a second, and what each costs."""
+    with served(bench.folder, "rate") as ours:
+        _warm(bench, ours)
+        yield from _worked(bench, ours, bench.book.singles(bench.batch), "rate", f"{bench.batch} single invoices", 60)
+
+
+def batch(bench: Bench) -> Iterator[Row]:
+    """The same invoices in one job."""
+    with served(bench.folder, "batch") as ours:
+        _warm(bench, ours)
+        yield from _worked(bench, ours, [bench.book.batch(bench.batch)], "batch", f"a batch of {bench.batch}", 120)
+
+
+def _worked(bench: Bench, ours: Ours, files: Sequence[Path], part: str, what: str, target: float) -> Iterator[Row]:
+    floor = floors.invoice(bench.folder / f"{part}-floor", bench.book.batch(1).read_bytes())
+    total, before = ours.archived() + bench.batch, measure.cpu(ours.supervisor)
+    sent = load.send(ours.printer, files, min(8, len(files)))
+    ours.wait_archived(total)
+    used = _each(measure.cpu(ours.supervisor), before, bench.batch)
+    figure = bench.batch / (ours.archived_at() - sent.began)
+    ours.rest()
+    whole = _each(measure.cpu(ours.supervisor), before, bench.batch)
+    note = f"sent in {sent.ended - sent.began:.1f} s; {sent.refused + sent.failed} refused"
+    yield Row(part, f"{what}: archived", figure, "invoices/s", {}, f">= {target}", figure >= target, note=note)
+    cost = sum(used.values())
+    yield Row(part, "CPU an invoice until the last is archived", cost, "ms", {}, "<= 12 and <= 4 × floor",
+              cost <= min(12, 4 * floor.cpu), floor.cpu)  # fmt: skip
+    for name, figure in _largest(used):
+        yield Row(part, f"of it: {name}", figure, "ms", note=f"{whole[name]:.1f} ms with its delivery to the edge")
+    yield from _stages(ours, part)
+
+
+def _each(after: Mapping[str, float], before: Mapping[str, float], invoices: int) -> dict[str, float]:
+    """Milliseconds of CPU an invoice."""
+    return {name: 1000 * (after[name] - before[name]) / invoices for name in after}
+
+
+def _largest(used: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(used.items(), key=lambda item: -item[1])
+
+
+def _stages(ours: Ours, part: str) -> Iterator[Row]:
+    """How long batches were in each stage, as the engine noted it."""
+    rows = ours.query(
+        "SELECT function_name, count(*), avg(completed_at_epoch_ms - started_at_epoch_ms)"
+        " FROM operation_outputs GROUP BY function_name"
+    )
+    for name, times, middle in rows:
+        yield Row(part, f"stage {name}: a batch", middle or 0.0, "ms", note=f"{times} batches, warming up included")
+
+
+# Pieces
+
+
+def tasks(bench: Bench) -> Iterator[Row]:
+    """What reading and sealing one invoice cost alone, and of what they are made; CPU and time are nearly the same."""
+    folder, document = bench.folder / "tasks", bench.book.batch(1).read_bytes()
+    folder.mkdir()
+    pair, stamper = keys.seal(folder, "Bench"), timestamp.connect("local:", folder, "Bench")
+    read = reading.start(layouts.templates(folder / "templates"))["read"]
+    seal = sealing.Tasks(Sealer(pair, stamper)).seal
+    sealed = BytesIO()
+    Sealer(pair, stamper).seal(BytesIO(document), sealed, "bench")
+    pieces: Mapping[str, Callable[[], object]] = {
+        "read": lambda: read({"media_type": "application/pdf"}, [BytesIO(document)], folder),
+        "seal": lambda: _sealed(seal, document, folder),
+        "seal: one key operation with its CMS": lambda: cms.sign(pair, "data", bytes(32)),
+        "seal: a timestamp, made and checked": lambda: stamper.stamp(b"bench"),
+        "seal: check of the result": lambda: signatures.of_pdf(sealed),
+    }
+    for name, act in pieces.items():
+        yield Row("tasks", name, floors.timed(act).cpu, "ms CPU")
+
+
+def _sealed(seal: Callable[..., object], document: bytes, folder: Path) -> None:
+    (folder / "sealed.pdf").unlink(missing_ok=True)
+    seal({"reason": "bench"}, [BytesIO(document)], folder)
+
+
+# Memory
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """The service at rest once every process has worked, and capture while it takes a large document."""
+    large = documents.large(bench.folder / "large.pdf", bench.large << 20)
+    with served(bench.folder, "memory") as ours:
+        _warm(bench, ours)
+        time.sleep(2)
+        used = measure.pss(ours.supervisor)
+        total = sum(used.values())
+        yield Row("memory", "whole service at rest (PSS)", total, "MiB", {}, "< 450", total < 450)
+        for name, figure in _largest(used):
+            yield Row("memory", f"of it: {name}", figure, "MiB")
+        capturing = ours.process("capture")
+        measure.forget_peak(capturing)
+        sent = load.send(ours.printer, [large], 1)
+        most = measure.peak(capturing)
+        note = f"taken in {sent.ended - sent.began:.1f} s" if sent.accepted else "refused"
+        reached = most < 150 and bool(sent.accepted)
+        yield Row("memory", f"capture's peak, {bench.large} MiB job", most, "MiB", {}, "< 150", reached, note=note)
+
+
+# Start
+
+
+def start(bench: Bench) -> Iterator[Row]:
+    """The command line's help, and the time from ``serve`` to a job that was taken."""
+    command = [sys.executable, "-m", "printerd", "--help"]
+    helped = floors.timed(lambda: subprocess.run(command, capture_output=True, check=True), 5)  # noqa: S603 - our own program
+    python = floors.timed(lambda: subprocess.run([sys.executable, "-c", ""], capture_output=True, check=True), 5)
+    yield Row("start", "invoice-printer --help", helped.wall, "ms", floor=python.wall, note="floor: an empty Python")
+    service = prepared(bench.folder / "start")
+    for what in ("a fresh state folder", "an initialised one"):
+        taken = _first_job(service, bench.book.batch(1))
+        yield Row("start", f"serve → a job is taken, {what}", taken, "s", {}, "2", taken <= 2)
+
+
+def _first_job(service: Service, file: Path) -> float:
+    began = time.perf_counter()
+    service.start()
+    try:
+        with asyncio.Runner() as runner:
+            while not _taken(service, runner, file):
+                time.sleep(0.01)
+        return time.perf_counter() - began
+    finally:
+        service.stop()
+
+
+def _taken(service: Service, runner: asyncio.Runner, file: Path) -> bool:
+    try:
+        return runner.run(load.ask(service.printer, load.print_job(service.printer, file))) == 0
+    except (OSError, ValueError):
+        return False
+
+
+def _warm(bench: Bench, ours: Ours) -> None:
+    """Some invoices go the whole way, so that every process has done its work once."""
+    load.send(ours.printer, bench.book.singles(WARM), 2)
+    ours.wait_archived(WARM)
+    ours.rest()
+
+
+PARTS: Mapping[str, Callable[[Bench], Iterator[Row]]] = {
+    part.__name__: part for part in (capture, idle, rate, batch, tasks, memory, start)
+}
