@@ -23,7 +23,7 @@ from rich.console import Console
 
 from bench import measure, table
 from bench.documents import Book
-from bench.parts import PARTS, Bench
+from bench.parts import PARTS, SEALS, Bench
 
 WIDE = 200
 """Columns of a table that nobody looks at on a terminal."""
@@ -40,6 +40,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=500, help="invoices of rate, and of the one job of batch")
     parser.add_argument("--prints", type=int, default=30, help="prints on the idle service")
     parser.add_argument("--large", type=int, default=200, help="MiB of the large document")
+    parser.add_argument("--seal", choices=SEALS, nargs="+", default=list(SEALS), help="levels of the seals; both")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where states lie: on a real disk")  # noqa: S108 - a folder of its own is made in it
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here too")
     arguments = parser.parse_args()
@@ -90,6 +91,7 @@ def main() -> None:
             arguments.batch,
             arguments.prints,
             arguments.large,
+            arguments.seal,
         )
         rows = []
         for part in arguments.parts or PARTS:

@@ -98,21 +98,22 @@ def until(look: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def prepared(state: Path, smtp_port: int = 25) -> Service:
-    """A service that was never started; its state folder holds its settings alone."""
+def prepared(state: Path, *, smtp_port: int = 25, timestamps: bool = True) -> Service:
+    """A service that was never started; its state folder holds its settings alone. ``timestamps``: one in each seal."""
     state.mkdir(mode=0o700)
     issuer = setting.config({key: setting.Place("", 0, 0) for key in setting.ADDRESSES}, smtp_port)
     lines = [line for line in issuer.splitlines() if not line.startswith(("per_minute", "retry"))]
+    lines += ["[timestamp]", f"invoices = {str(timestamps).lower()}"]
     (state / "config.toml").write_text("\n".join(lines) + "\n")
     return Service(Layout(state))
 
 
 @contextmanager
-def served(folder: Path, name: str) -> Iterator[Ours]:
+def served(folder: Path, name: str, *, timestamps: bool = True) -> Iterator[Ours]:
     """The service, live, with the samples' customers, and a mail server that keeps its mails."""
     catcher = Catcher(folder / f"{name}-mails")
     catcher.start()
-    service = prepared(folder / name, catcher.smtp_port)
+    service = prepared(folder / name, smtp_port=catcher.smtp_port, timestamps=timestamps)
     try:
         service.start()
         service.wait()

@@ -16,7 +16,20 @@ def test_the_smallest_run_reports(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
     folder = tmp_path / "work"
     folder.mkdir()
-    command = [sys.executable, "-m", "bench", "idle", "--prints", "1", "--folder", str(folder), "--json", str(rows)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "idle",
+        "--prints",
+        "1",
+        "--seal",
+        "B-B",
+        "--folder",
+        str(folder),
+        "--json",
+        str(rows),
+    ]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120
     )
