@@ -1,6 +1,6 @@
 """Our own service, as ``serve`` starts it, on a state folder of its own and with the defaults of the product.
 
-One rule: it is looked at from outside: its database is read, its processes are counted, nothing of it is called.
+One rule: it is looked at from outside: its database is read, its processes are counted, and nothing is written.
 """
 
 from __future__ import annotations
@@ -75,12 +75,25 @@ class Ours:
             )
         )
 
+    def _locked(self) -> bool:
+        path = self.service.layout.root / "printerd.db"
+        with closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
+
     @contextmanager
     def held_worker(self) -> Iterator[None]:
-        """The worker stands still: what is measured is capture alone."""
+        """The worker stands still: what is measured is capture alone. The supervisor takes that for two minutes."""
         worker = self.process("worker")
         os.kill(worker, signal.SIGSTOP)
         try:
+            while self._locked():  # it was stopped in the middle of a transaction
+                os.kill(worker, signal.SIGCONT)
+                time.sleep(0.05)
+                os.kill(worker, signal.SIGSTOP)
             yield
         finally:
             os.kill(worker, signal.SIGCONT)
