@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +20,8 @@ from printerd.errors import DocumentError, TransientError
 from printerd.model import Blob, Digest
 
 CHUNK = 1 << 20
+SYNCS = 8
+"""Folders that are synced at the same time: the disk does together what waits for it together."""
 PUT = "put-"
 """How spool files of :meth:`Blobs.put` begin: other processes spool in the same folder."""
 
@@ -28,8 +32,24 @@ class Blobs:
     def __init__(self, root: Path) -> None:
         self.root = root / "blobs"
         self.spool = root / "spool"
-        for folder in (self.root, self.spool):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.root.is_dir():
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        """The folders of all digests at once, whole or not at all: none costs a document a sync of its own later."""
+        with tempfile.TemporaryDirectory(dir=self.root.parent, prefix=".blobs-") as made:
+            ready = Path(made) / "blobs"
+            ready.mkdir(mode=0o700)
+            for number in range(256):
+                (ready / f"{number:02x}").mkdir(mode=0o700)
+            sync_folder(ready)
+            try:
+                ready.rename(self.root)
+            except OSError:
+                if not self.root.is_dir():  # else another process was first
+                    raise
+        sync_folder(self.root.parent)
 
     def path(self, digest: Digest) -> Path:
         return self.root / digest[:2] / digest
@@ -54,8 +74,7 @@ class Blobs:
                     folders.add(self.root)
                 source.rename(target)
                 folders.add(target.parent)
-            for folder in folders:
-                sync_folder(folder)
+            _sync(folders)
         except OSError as error:
             raise _disk(error) from error
 
@@ -117,6 +136,11 @@ def digest_of(file: BinaryIO) -> Digest:
     while chunk := file.read(CHUNK):
         state.update(chunk)
     return Digest(state.hexdigest())
+
+
+def _sync(folders: Collection[Path]) -> None:
+    with ThreadPoolExecutor(max(1, min(SYNCS, len(folders)))) as threads:
+        list(threads.map(sync_folder, folders))
 
 
 def sync_folder(folder: Path) -> None:

@@ -104,21 +104,21 @@ def _lock(patience: int, connection: sa.Connection, begin: str) -> None:
     driver: Any = connection.connection.dbapi_connection
     driver.execute("PRAGMA busy_timeout=0")
     try:
-        while not _locked(connection, begin, deadline):
+        while (code := _tried(driver, begin)) == sqlite3.SQLITE_BUSY and time.monotonic() < deadline:
             time.sleep(LOOK_AGAIN)
+        if code:
+            connection.exec_driver_sql(begin)  # it fails in the words that callers know
     finally:
         driver.execute(f"PRAGMA busy_timeout={patience}")
 
 
-def _locked(connection: sa.Connection, begin: str, deadline: float) -> bool:
+def _tried(driver: sqlite3.Connection, begin: str) -> int:
+    """0 when the transaction has begun, else SQLite's primary result code: the rest says why it is busy."""
     try:
-        connection.exec_driver_sql(begin)
-    except sa.exc.OperationalError as error:
-        code: int = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the rest says why it is busy
-        if code != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-            raise
-        return False
-    return True
+        driver.execute(begin)
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF
+    return 0
 
 
 def attempt(connection: sa.Connection, act: Callable[[], Any]) -> Any:

@@ -118,7 +118,10 @@ def cancel(connection: sa.Connection, job: JobId, now: datetime, message: str) -
 def mark_answered(connection: sa.Connection, ids: Collection[JobId]) -> None:
     """The sender has its answer: the same bytes again are a reprint, no longer a repetition."""
     if ids:
-        connection.execute(sa.update(jobs).where(jobs.c.id.in_(ids)).values(answered=True))
+        connection.execute(_ANSWERED, [{"own": job} for job in ids])
+
+
+_ANSWERED = sa.update(jobs).where(jobs.c.id == sa.bindparam("own")).values(answered=True)
 
 
 # Asking
@@ -181,18 +184,16 @@ def repetition(
     minutes to a printer whose answer never went out, are the same job.
     """
     if sender_key is not None:
-        query = sa.select(jobs).where(jobs.c.sender_key == sender_key)
-    else:
-        query = sa.select(jobs).where(
-            jobs.c.original == original,
-            jobs.c.host == ticket.host,
-            jobs.c.user == ticket.user,
-            jobs.c.title == ticket.title,
-            jobs.c.answered.is_(False),
-            jobs.c.state != JobState.CANCELED,
-            jobs.c.received_at >= now - REPEATED_WITHIN,
-        )
-    return next(iter(_select(connection, query.limit(1))), None)
+        return next(iter(_select(connection, _SENT_AS, {"key": sender_key})), None)
+    same = {"original": original, "host": ticket.host, "user": ticket.user, "title": ticket.title}
+    return next(iter(_select(connection, _SENT_AGAIN, same | {"since": now - REPEATED_WITHIN})), None)
+
+
+# Built once: every print asks.
+_SENT_AS = sa.select(jobs).where(jobs.c.sender_key == sa.bindparam("key")).limit(1)
+_SAME = (jobs.c[name] == sa.bindparam(name) for name in ("original", "host", "user", "title"))
+_SENT_AGAIN = sa.select(jobs).where(*_SAME, jobs.c.answered.is_(False), jobs.c.state != JobState.CANCELED)
+_SENT_AGAIN = _SENT_AGAIN.where(jobs.c.received_at >= sa.bindparam("since")).limit(1)
 
 
 def overdue(connection: sa.Connection, now: datetime) -> list[JobId]:
@@ -207,7 +208,10 @@ def queued(connection: sa.Connection) -> int:
 
 
 def last_number(connection: sa.Connection) -> int:
-    return connection.scalar(sa.select(sa.func.max(jobs.c.number))) or 0
+    return connection.scalar(_LAST_NUMBER) or 0
+
+
+_LAST_NUMBER = sa.select(sa.func.max(jobs.c.number))
 
 
 # Rows
@@ -218,9 +222,8 @@ def _insert(
 ) -> tuple[JobId, int]:
     """Numbers are dense from 1: the caller's transaction holds the write lock (``Database.write``)."""
     job, number = JobId(str(uuid.uuid4())), last_number(connection) + 1
-    connection.execute(
-        sa.insert(jobs).values(id=job, number=number, state=state, created_at=now, **_told(ticket), **values)
-    )
+    row = {"id": job, "number": number, "state": state, "created_at": now}
+    connection.execute(jobs.insert(), row | _told(ticket) | values)
     return job, number
 
 
@@ -238,9 +241,9 @@ def _change(connection: sa.Connection, job: JobId, states: Iterable[JobState], v
     return connection.execute(statement).rowcount == 1
 
 
-def _select(connection: sa.Connection, query: sa.Select[Any]) -> list[Job]:
+def _select(connection: sa.Connection, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[Job]:
     """The jobs of a query in its order, each with the count of its invoices by state."""
-    rows = connection.execute(query).all()
+    rows = connection.execute(query, values).all()
     counts = _invoice_counts(connection, [row.id for row in rows])
     return [_job(row, counts.get(row.id, {})) for row in rows]
 
