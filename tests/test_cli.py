@@ -184,3 +184,11 @@ def test_capture_loads_neither_engine_nor_pdf_library() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"dbos", "alembic", "pikepdf", "pypdfium2", "pyhanko", "reportlab"}.isdisjoint(loaded)
+
+
+def test_the_worker_loads_no_pdf_library() -> None:
+    """The worker has the database and opens no document: what would read one is not even loaded in it."""
+    code = "import sys, printerd.roles, printerd.worker, printerd.pipeline.workflow, printerd.delivery.workflow"
+    command = [sys.executable, "-c", f"{code}; print(*sys.modules)"]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert {"pikepdf", "pypdfium2", "pypdf", "pyhanko", "reportlab", "PIL"}.isdisjoint(loaded)

@@ -1,21 +1,18 @@
-"""A receipt: what a customer did with an invoice, as one page for people and one record for machines.
+"""A receipt's record: what a customer did with an invoice, for machines. It is the evidence.
 
-:func:`facts` gathers the record, :func:`render` makes the PDF with the record
-and its timestamp inside; both are pure, and the same facts give the same
-bytes. The record is the evidence. The page says it in words, and says too what
-it does not prove.
+One rule: nothing but facts of our rows is in it, and nothing is computed twice:
+the page (:mod:`printerd.evidence.receipt_page`) says the same in words, and the
+file (:mod:`printerd.evidence.receipt_file`) holds both. No PDF library is
+needed here, so that the worker, which opens no document, loads none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from io import BytesIO
 from typing import Any, TypedDict
 
-import pikepdf
-
-from printerd.evidence import canonical, receipt_page, signatures
+from printerd.evidence import canonical
 from printerd.model import Event
 
 SCHEMA = "invoice-printer/receipt/1"
@@ -216,50 +213,3 @@ def _claim(event: Event) -> Claim:
 def _years_later(moment: datetime, years: int) -> str:
     """The last day of the year in which the time is over: a date that exists in every year."""
     return f"{moment.astimezone(UTC).year + years}-12-31"
-
-
-# --- The PDF -------------------------------------------------------------------------------------------------
-
-RECORD = "receipt.json"
-TOKEN = "receipt.tsr"  # noqa: S105 - a file name; the token is a timestamp (RFC 3161)
-
-
-def render(facts: Mapping[str, Any], record: bytes, token: bytes) -> bytes:
-    """The unsealed PDF: one A4 page, with ``receipt.json`` and ``receipt.tsr`` attached (AFRelationship Data).
-
-    Args:
-        facts: :class:`Facts`.
-        record: their canonical JSON, attached as it is.
-        token: the TimeStampResp (DER, RFC 3161 section 2.4.2) over exactly these bytes.
-
-    Raises:
-        IntegrityError: the token is not one for the record.
-    """
-    page = receipt_page.draw(facts, signatures.response(token, record).timestamp)
-    made_at = datetime.fromisoformat(facts["made_at"])
-    with pikepdf.open(BytesIO(page)) as pdf:
-        attached = [
-            _attach(pdf, RECORD, record, "application/json", made_at),
-            _attach(pdf, TOKEN, token, "application/timestamp-reply", made_at),
-        ]
-        pdf.Root.AF = pikepdf.Array(attached)
-        pdf.Root.Lang = pikepdf.String({"fr": "fr-FR", "en": "en-GB"}[facts["language"]])
-        out = BytesIO()
-        pdf.save(out, deterministic_id=True)
-    return out.getvalue()
-
-
-def _attach(pdf: pikepdf.Pdf, name: str, data: bytes, media_type: str, moment: datetime) -> pikepdf.Object:
-    """ISO 32000-2 section 7.11.4, and 14.13 for its relationship to the page."""
-    stamp = moment.strftime("D:%Y%m%d%H%M%SZ")
-    spec = pikepdf.AttachedFileSpec(
-        pdf,
-        data,
-        filename=name,
-        mime_type=media_type,
-        creation_date=stamp,
-        mod_date=stamp,
-        relationship=pikepdf.Name.Data,
-    )
-    pdf.attachments[name] = spec
-    return spec.obj

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from printerd.errors import ConfigurationError
-from printerd.evidence import canonical, cms, keys, receipt, signatures, timestamp
+from printerd.evidence import canonical, cms, keys, receipt_file, signatures, timestamp
 from printerd.evidence.sign import Sealed, Sealer
 from printerd.model import Digest
 
@@ -69,7 +69,7 @@ class Tasks:
         facts = {**values["facts"], "certificate": self.sealer.pair.fingerprint}
         record = canonical.encode(facts)
         token = self.sealer.stamper.stamp(record).response
-        pdf = BytesIO(receipt.render(facts, record, token))
+        pdf = BytesIO(receipt_file.render(facts, record, token))
         sealed = self._seal(pdf, folder / "receipt.pdf", values.get("reason", ""), stamped=True)
         return sealed | {"record": hashlib.sha256(record).hexdigest()}
 

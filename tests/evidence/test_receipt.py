@@ -13,7 +13,7 @@ import pypdfium2  # type: ignore[import-untyped]  # pypdfium2 comes without type
 import pytest
 
 from printerd.errors import IntegrityError
-from printerd.evidence import canonical, receipt, receipt_page, signatures
+from printerd.evidence import canonical, receipt, receipt_file, receipt_page, signatures
 from printerd.evidence.receipt_words import FORBIDDEN, WORDS
 from tests.evidence import receipt_facts as made
 
@@ -26,7 +26,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rendered(keys: Path, record: receipt.Facts) -> bytes:
-    return receipt.render(record, *made.stamped(keys, record))
+    return receipt_file.render(record, *made.stamped(keys, record))
 
 
 def text(pdf: bytes) -> str:
@@ -64,7 +64,7 @@ def test_every_fact_stands_on_the_page(keys: Path, language: str) -> None:
     told = made.events(signs="user agent: curl;no Accept-Language;pressed 0.8 s after the page")
     record = made.facts(told, language=language)
     data, token = made.stamped(keys, record)
-    page = text(receipt.render(record, data, token))
+    page = text(receipt_file.render(record, data, token))
     stamp = signatures.response(token, data).timestamp
     amount, pressed = {
         "fr": ("1 234,56 €", "24 novembre 2026 à 10:05:00,123"),
@@ -180,7 +180,7 @@ def test_the_record_and_its_timestamp_travel_inside(keys: Path) -> None:
     """Both attachments are byte for byte what was stamped, and are related to the page as its data (PDF/A-3)."""
     record = made.facts()
     data, token = made.stamped(keys, record)
-    with pikepdf.open(BytesIO(receipt.render(record, data, token))) as pdf:
+    with pikepdf.open(BytesIO(receipt_file.render(record, data, token))) as pdf:
         found = {name: spec.get_file().read_bytes() for name, spec in pdf.attachments.items()}
         assert found == {"receipt.json": data, "receipt.tsr": token}
         assert [str(spec.AFRelationship) for spec in pdf.Root.AF] == ["/Data", "/Data"]
@@ -192,7 +192,7 @@ def test_the_same_facts_give_the_same_bytes(keys: Path) -> None:
     """Rendering again after a crash makes the same document."""
     record = made.facts()
     data, token = made.stamped(keys, record)
-    assert receipt.render(record, data, token) == receipt.render(record, data, token)
+    assert receipt_file.render(record, data, token) == receipt_file.render(record, data, token)
 
 
 def test_a_timestamp_over_other_bytes_is_refused(keys: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_timestamp_over_other_bytes_is_refused(keys: Path) -> None:
     record = made.facts()
     data, token = made.stamped(keys, record)
     with pytest.raises(IntegrityError):
-        receipt.render(record, data + b" ", token)
+        receipt_file.render(record, data + b" ", token)
 
 
 def test_every_font_is_embedded(keys: Path) -> None:
