@@ -79,7 +79,8 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, _end)  # as Ctrl-C does, so that everything that was started is ended
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)  # by way of an exception, so that everything that was started is ended
     console = Console(width=None if sys.stdout.isatty() else WIDE)
     with _folder(arguments.folder) as folder:
         machine = _machine(folder)
