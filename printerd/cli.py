@@ -163,22 +163,19 @@ def serve(
     only: Annotated[str, typer.Option("--only", help="Run one role: capture, worker, receipts or health.")] = "",
 ) -> None:
     """Run the whole service until Ctrl-C or SIGTERM."""
-    from printerd import logs, roles, supervisor
+    from printerd import logs, supervisor
 
     layout, settings = _configured(state, assign)
     logs.to_stderr()
-    alone: Mapping[str, Callable[[Layout, Settings], None]] = {
-        "capture": roles.capture,
-        "worker": roles.worker,
-        "health": roles.health,
-    }
     if only and only not in supervisor.ROLES:
         raise RequestError(f"There is no role {only!r}.", remedy=f"Choose one of: {', '.join(supervisor.ROLES)}")
-    if only in alone:
+    if only and only != "receipts":  # which is a program of its own
+        from printerd import roles  # the supervisor lives long, and needs nothing of what they load
+
         layout.make()
         if only != "health":  # it looks and changes nothing
             supervisor.prepare(layout, settings)
-        alone[only](layout, settings)
+        roles.ALONE[only](layout, settings)
         return
     run = (only,) if only else supervisor.ROLES
     raise typer.Exit(supervisor.Supervisor(layout, settings, assign or (), run).run())

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -270,3 +270,7 @@ def _reach(host: str, port: int) -> None:
 
 def _edge_address(address: str) -> str:
     return address if address.startswith("unix://") else f"http://{address}"
+
+
+ALONE: Mapping[str, Callable[[Layout, Settings], None]] = {"capture": capture, "worker": worker, "health": health}
+"""The roles that are processes of this program, by their name."""

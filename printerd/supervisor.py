@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,8 @@ from typing import Any
 
 from printerd import systemd
 from printerd.config import Settings
-from printerd.errors import ConfigurationError
-from printerd.storage import instance, migrations
-from printerd.storage.database import Database
+from printerd.errors import ConfigurationError, Failure
+from printerd.terminal import plain
 
 LISTENS: Mapping[str, tuple[str, ...]] = {
     "capture": ("ipp",),
@@ -47,6 +46,8 @@ FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
 """Seconds before a child that died is started again; the pause doubles while it keeps dying."""
 STEADY = 30.0
 """Seconds after which a child counts as well again."""
+HEAD_START = 2.0
+"""Seconds at most by which capture starts before the others, so that they do not compete for its processor."""
 LOOK_EVERY = 0.1
 """Seconds between two looks at the children."""
 HUNG = 120.0
@@ -55,7 +56,13 @@ REMEMBERED = 20
 """Ends of a child that are remembered."""
 GRACE = 10.0
 """Seconds that children get to end by themselves."""
+SOCKET_PATH = 107
+"""Bytes of a Unix socket's path (unix(7): sun_path holds 108, the last is 0)."""
 BACKLOG = 1024
+RESTORED = (
+    "This instance was restored from the backup of %s: nothing is sent until somebody decides what may have been sent "
+    "since. See: invoice-printer resume"
+)
 FILES = 65_536
 """Open files of each process at most, where the system allows so many."""
 
@@ -120,7 +127,14 @@ class Layout:
         return settings.database or f"sqlite:///{self.root / 'printerd.db'}"
 
     def make(self) -> None:
-        """The folders, readable by their owner only."""
+        """The folders, readable by their owner only. :class:`ConfigurationError` when their path is too long."""
+        room = SOCKET_PATH - max(len(os.fsencode(place)) for place in (self.bell, self.metrics, self.ears))
+        if room < 0:
+            raise ConfigurationError(
+                f"The path of the state folder is {-room} bytes too long: no socket in it could have a name.",
+                where=str(self.root),
+                remedy="Choose a folder with a shorter path: --state DIR",
+            )
         for folder in (self.root, self.keys, self.templates, self.run):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -145,7 +159,7 @@ class Supervisor:
         self._layout.make()
         _many_files()
         with _lock(self._layout.root):
-            prepare(self._layout, self._settings)
+            _apart(partial(prepare, self._layout, self._settings))
             self._bind()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
@@ -153,8 +167,9 @@ class Supervisor:
             environment = systemd.for_children(self._layout.ears)
             self._children = {role: _Child(role, *self._command(role), environment) for role in self._roles}
             self._tell()
+            begun = time.monotonic()
             while not self._stopping:
-                for child in self._children.values():
+                for child in self._children.values() if self._open(begun) else [self._children["capture"]]:
                     child.keep()
                 self._write_down()
                 self._listen(ears)
@@ -162,6 +177,11 @@ class Supervisor:
             self._end()
             ears.close()
         return 0
+
+    def _open(self, begun: float) -> bool:
+        """Whether others may start: the printer takes its first job sooner when it starts alone."""
+        door = self._children.get("capture")
+        return door is None or door.answers or time.monotonic() > begun + HEAD_START
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -371,25 +391,44 @@ def _many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most == resource.RLIM_INFINITY else min(FILES, most), most))
 
 
+def _apart(act: Callable[[], None]) -> None:
+    """Run ``act`` in a process that ends with it, so that what it loads stays in nobody's memory.
+
+    A failure is told there, in its own words; this process ends with its exit code.
+    """
+    child = os.fork()
+    if child == 0:
+        os._exit(_told(act))
+    if code := os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        sys.exit(code)
+
+
+def _told(act: Callable[[], None]) -> int:
+    try:
+        act()
+    except Failure as failure:
+        print(*map(plain, failure.lines()), sep="\n", file=sys.stderr, flush=True)
+        return failure.exit_code
+    except Exception:
+        log.exception("the instance could not be prepared")
+        return 1
+    return 0
+
+
 def prepare(layout: Layout, settings: Settings) -> None:
     """What every process of the instance relies on: the schema and the secret of the contract."""
+    from printerd.storage import instance, migrations
+    from printerd.storage.database import Database
+
     database = Database(layout.database_url(settings))
     try:
         migrations.upgrade(database)
         with database.read() as connection:
-            _warn(instance.restored(connection))
+            if begun := instance.restored(connection):
+                log.warning(RESTORED, begun.made_at)
     finally:
         database.close()
     _agree_on_secret(layout.secret)
-
-
-def _warn(begun: instance.Restored | None) -> None:
-    if begun:
-        log.warning(
-            "This instance was restored from the backup of %s: nothing is sent until somebody decides what may have "
-            "been sent since. See: invoice-printer resume",
-            begun.made_at,
-        )
 
 
 def _agree_on_secret(path: Path) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import pytest
+
+from printerd import supervisor
 from printerd.config import Settings
+from printerd.errors import ConfigurationError
 from printerd.storage import migrations
 from printerd.storage.database import Database
 from printerd.supervisor import Layout, prepare
@@ -29,3 +35,30 @@ def test_roles_that_start_at_once_share_one_secret(tmp_path: Path) -> None:
     database = Database(layout.database_url(settings))
     assert migrations.current(database) == migrations.HEAD
     database.close()
+
+
+def refused() -> None:
+    raise ConfigurationError("The database is newer than this program.", remedy="Install the newer program.")
+
+
+def test_what_hinders_the_start_is_told_once_and_ends_it(capfd: pytest.CaptureFixture[str]) -> None:
+    """The instance is prepared in a process of its own; what that refuses ends the service with the same code."""
+    with pytest.raises(SystemExit) as ended:
+        supervisor._apart(refused)
+    assert ended.value.code == ConfigurationError.exit_code
+    assert capfd.readouterr().err == "The database is newer than this program.\nInstall the newer program.\n"
+
+
+def test_the_supervisor_keeps_no_library_of_others() -> None:
+    """It lives as long as the service: neither database nor web libraries stay in its memory."""
+    code = "import sys, printerd.cli, printerd.logs, printerd.config, printerd.supervisor; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"sqlalchemy", "alembic", "starlette", "uvicorn", "dbos", "httpx"}.isdisjoint(loaded)
+
+
+def test_a_state_folder_whose_path_is_too_long_is_refused_at_once(tmp_path: Path) -> None:
+    """A socket's path holds 107 bytes: who is beyond that is told so, and nothing is made."""
+    root = tmp_path / ("d" * 100)
+    with pytest.raises(ConfigurationError, match="too long"):
+        Layout(root).make()
+    assert not root.exists()

@@ -1,8 +1,8 @@
 """From a received job to sealed invoices in the archive: read, check, seal.
 
 One rule: each function does one batch and may be called again with the same
-batch at any moment. Bytes are stored first, under their digest; then one
-transaction writes every row of the batch. A document harms only its own row.
+batch at any moment. Bytes are stored first, under their digest; then the rows
+are written, some in a transaction. A document harms only its own row.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from printerd.storage.database import Database
 from printerd.storage.schema import invoices, jobs, rfc3339
 
 PDF, POSTSCRIPT = "application/pdf", "application/postscript"
+TOGETHER = 16
+"""Rows of one transaction: others write between two, so that a print never waits for a whole batch."""
 READ_ATTEMPTS = 2
 """A document that breaks its reader so often waits for a person."""
 ENDED = (InvoiceState.ARCHIVED, InvoiceState.SPECIMEN, InvoiceState.REJECTED)
@@ -97,9 +99,14 @@ class Pipeline:
         stage = self.stages()[0]
         with self.database.read() as connection:
             rows = held(connection, stage, batch)
-        outcomes = self._each(self._read, rows)
+        for part in _parts(list(zip(rows, self._each(self._read, rows), strict=True))):
+            self._file_all(stage, part)
+
+    def _file_all(self, stage: Stage, part: Sequence[tuple[sa.Row[Any], Any]]) -> None:
+        """What was read of some jobs, or why they could not be read, in one transaction."""
+        rows = [row for row, _ in part]
         with self.database.write() as connection:
-            for row, outcome in zip(rows, outcomes, strict=True):
+            for row, outcome in part:
                 failure = outcome
                 if not isinstance(outcome, Exception):
                     failure = database.attempt(connection, partial(self._filed, connection, stage, row, outcome))
@@ -270,13 +277,18 @@ class Pipeline:
     # Sealing
 
     def seal(self, batch: BatchId) -> None:
-        """Sign and timestamp, then archive: rows, ledger and deliveries in one transaction."""
+        """Sign and timestamp, then archive: rows, ledger and deliveries together."""
         stage = self.stages()[2]
         with self.database.read() as connection:
             rows = held(connection, stage, batch)
-        outcomes = self._each(self._sealed, rows)
+        for part in _parts(list(zip(rows, self._each(self._sealed, rows), strict=True))):
+            self._archive_all(stage, part)
+
+    def _archive_all(self, stage: Stage, part: Sequence[tuple[sa.Row[Any], Any]]) -> None:
+        """The sealed invoices, or why they could not be sealed, in one transaction."""
+        rows = [row for row, _ in part]
         with self.database.write() as connection:
-            for row, outcome in zip(rows, outcomes, strict=True):
+            for row, outcome in part:
                 failure = outcome
                 if not isinstance(outcome, Exception):
                     failure = database.attempt(connection, partial(self._archive, connection, stage, row, *outcome))
@@ -349,6 +361,10 @@ class Pipeline:
         contexts = [copy_context() for _ in rows]  # what the log has bound goes along into the threads
         with ThreadPoolExecutor(self.threads) as threads:
             return list(threads.map(lambda context, row: context.run(attempt, row), contexts, rows))
+
+
+def _parts(whole: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (whole[start : start + TOGETHER] for start in range(0, len(whole), TOGETHER))
 
 
 def _identity(job: sa.Row[Any], piece: Piece) -> str:

@@ -108,11 +108,19 @@ class Writer:
             with self._database.write() as connection:
                 for note in notes:
                     note(connection)
-                return [database.attempt(connection, partial(ask.act, connection)) for ask in group]
+                return _results(connection, group)
         except Exception:
             for path, _ in files:
                 path.unlink(missing_ok=True)
             raise
+
+
+def _results(connection: sa.Connection, group: list[_Ask]) -> list[Any]:
+    """What each act returned or raised. All are tried together; when one fails, each once more by itself."""
+    together = database.attempt(connection, lambda: [ask.act(connection) for ask in group])
+    if not isinstance(together, Exception):
+        return list(together)
+    return [database.attempt(connection, partial(ask.act, connection)) for ask in group]
 
 
 def _answer(group: list[_Ask], results: list[Any]) -> None:
