@@ -25,7 +25,7 @@ import typer
 
 from printerd import __version__
 from printerd.errors import ConfigurationError, Failure, RequestError
-from printerd.terminal import plain
+from printerd.terminal import plain, refused
 
 if TYPE_CHECKING:
     from printerd.config import Settings
@@ -87,8 +87,7 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except Failure as failure:
-        _say(*failure.lines(), file=sys.stderr)
-        sys.exit(failure.exit_code)
+        sys.exit(refused(failure))
     sys.exit(0)
 
 

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any
 from printerd import systemd
 from printerd.config import Settings
 from printerd.errors import ConfigurationError, Failure
-from printerd.terminal import plain
+from printerd.terminal import refused
 
 LISTENS: Mapping[str, tuple[str, ...]] = {
     "capture": ("ipp",),
@@ -169,7 +169,7 @@ class Supervisor:
             self._tell()
             begun = time.monotonic()
             while not self._stopping:
-                for child in self._children.values() if self._open(begun) else [self._children["capture"]]:
+                for child in self._kept(begun):
                     child.keep()
                 self._write_down()
                 self._listen(ears)
@@ -178,10 +178,11 @@ class Supervisor:
             ears.close()
         return 0
 
-    def _open(self, begun: float) -> bool:
-        """Whether others may start: the printer takes its first job sooner when it starts alone."""
+    def _kept(self, begun: float) -> Collection[_Child]:
+        """The children that should run: capture alone at first, for so the printer takes its first job sooner."""
         door = self._children.get("capture")
-        return door is None or door.answers or time.monotonic() > begun + HEAD_START
+        alone = door is not None and not door.answers and time.monotonic() < begun + HEAD_START
+        return [door] if door is not None and alone else self._children.values()
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -407,8 +408,7 @@ def _told(act: Callable[[], None]) -> int:
     try:
         act()
     except Failure as failure:
-        print(*map(plain, failure.lines()), sep="\n", file=sys.stderr, flush=True)
-        return failure.exit_code
+        return refused(failure)
     except Exception:
         log.exception("the instance could not be prepared")
         return 1

@@ -66,7 +66,7 @@ def retry_job(connection: sa.Connection, job: str, who: str, reason: str, now: d
     """Have a job read again. Invoices of it that are archived or rejected stay as they are."""
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()
     need(reason)
-    _not_rehearsed(connection, job, f"Job {row.number}")
+    _not_rehearsed(connection, row.number, f"Job {row.number}")
     if row.state not in AGAIN or row.original is None:
         raise RequestError(
             f"Job {row.number} is {row.state}: it cannot be read again.",
@@ -148,9 +148,8 @@ def _take_its_place(connection: sa.Connection, rejected: str, now: datetime) -> 
         connection.execute(invoices.update().where(reprints).values(reprint_of=first.id))
 
 
-def _not_rehearsed(connection: sa.Connection, job: str, what: str) -> None:
-    """What was printed to try things out never reaches a customer, however late somebody takes it up."""
-    number = connection.scalar(sa.select(jobs.c.number).where(jobs.c.id == job)) or 0
+def _not_rehearsed(connection: sa.Connection, number: int, what: str) -> None:
+    """What was printed to try things out, up to a job's number, reaches no customer, however late it is taken up."""
     if number <= instance.last_rehearsed(connection):
         raise RequestError(
             f"{what} was printed in the rehearsal, which has ended: it would go to a customer.",
@@ -159,8 +158,8 @@ def _not_rehearsed(connection: sa.Connection, job: str, what: str) -> None:
 
 
 def _waiting(connection: sa.Connection, invoice: str) -> sa.Row[Any]:
-    job = connection.scalar(sa.select(invoices.c.job).where(invoices.c.id == invoice)) or ""
-    _not_rehearsed(connection, job, f"Invoice {invoice[:8]}")
+    number = connection.execute(sa.select(jobs.c.number).join(invoices).where(invoices.c.id == invoice)).scalar_one()
+    _not_rehearsed(connection, number, f"Invoice {invoice[:8]}")
     return _in_state(connection, invoice, OPEN, "Only invoices that wait can be corrected, released or rejected.")
 
 

@@ -338,8 +338,8 @@ class Audit:
         except ValueError:
             yield Problem(f"The record of ledger entry {found[0].place} cannot be read.", where)
             return
-        for name in sorted(recorded):  # an earlier version may have recorded less
-            if shown.get(name) != recorded[name]:
+        for name in sorted({*shown, *recorded}):
+            if shown.get(name) != recorded.get(name):
                 yield Problem(f"Its {name} is not the one in ledger entry {found[0].place}.", where)
         for name, form in WRITTEN.items():
             value = getattr(row, name)

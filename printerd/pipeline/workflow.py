@@ -37,7 +37,7 @@ from printerd.storage.database import Database
 from printerd.storage.schema import invoices, jobs, rfc3339
 
 PDF, POSTSCRIPT = "application/pdf", "application/postscript"
-TOGETHER = 16
+PART = 16
 """Rows of one transaction: others write between two, so that a print never waits for a whole batch."""
 READ_ATTEMPTS = 2
 """A document that breaks its reader so often waits for a person."""
@@ -364,7 +364,7 @@ class Pipeline:
 
 
 def _parts(whole: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (whole[start : start + TOGETHER] for start in range(0, len(whole), TOGETHER))
+    return (whole[start : start + PART] for start in range(0, len(whole), PART))
 
 
 def _identity(job: sa.Row[Any], piece: Piece) -> str:

@@ -191,9 +191,13 @@ def repetition(
 
 # Built once: every print asks.
 _SENT_AS = sa.select(jobs).where(jobs.c.sender_key == sa.bindparam("key")).limit(1)
-_SAME = (jobs.c[name] == sa.bindparam(name) for name in ("original", "host", "user", "title"))
-_SENT_AGAIN = sa.select(jobs).where(*_SAME, jobs.c.answered.is_(False), jobs.c.state != JobState.CANCELED)
-_SENT_AGAIN = _SENT_AGAIN.where(jobs.c.received_at >= sa.bindparam("since")).limit(1)
+_SENT_AGAIN = (
+    sa.select(jobs)
+    .where(*(jobs.c[name] == sa.bindparam(name) for name in ("original", "host", "user", "title")))
+    .where(jobs.c.answered.is_(False), jobs.c.state != JobState.CANCELED)
+    .where(jobs.c.received_at >= sa.bindparam("since"))
+    .limit(1)
+)
 
 
 def overdue(connection: sa.Connection, now: datetime) -> list[JobId]:

@@ -36,6 +36,7 @@ from printerd.metrics import Told
 from printerd.pipeline.workflow import Pipeline
 from printerd.storage import instance, schema
 from printerd.storage.blobs import Blobs
+from printerd.storage.database import BUSY_TIMEOUT
 from printerd.storage.instance import Restored
 from tests import archive_rows
 from tests.archive_rows import NOW
@@ -165,7 +166,9 @@ def test_a_database_that_somebody_locks(site: Site) -> None:
     """Another program's transaction is told within the patience, and all is well when it has ended."""
     other = sqlite3.connect(site.root / "printerd.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
     found = finding(site, "database")
+    assert time.monotonic() - began < BUSY_TIMEOUT / 1000 / 2  # its own patience, not that of writers
     other.execute("ROLLBACK")
     other.close()
     assert "locked" in found.what and "another program" in found.remedy

@@ -11,7 +11,8 @@ import sqlite3
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -52,6 +53,10 @@ class Scripted(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         relay: ScriptedRelay = self.server.relay  # type: ignore[attr-defined]
         relay.connections += 1
+        with relay.counted():
+            self._converse(relay)
+
+    def _converse(self, relay: ScriptedRelay) -> None:
         if not self._say(relay.reply("connect", "220 relay.test")):
             return
         while line := self.rfile.readline().decode().strip():
@@ -89,9 +94,23 @@ class ScriptedRelay:
         self.lines: list[str] = []
         self.messages: list[bytes] = []
         self.connections = 0
+        self.at_once = self._open = 0
+        self._counting = threading.Lock()
         self.last = ""
         self.hang_at = ""
         self.hanging = threading.Event()
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """One more connection is open meanwhile; ``at_once`` is the most that ever were."""
+        with self._counting:
+            self._open += 1
+            self.at_once = max(self.at_once, self._open)
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._open -= 1
 
     def reply(self, verb: str, default: str) -> str:
         """What to answer; at ``hang_at`` nothing is answered, and the client waits until it is killed."""

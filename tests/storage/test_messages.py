@@ -45,6 +45,7 @@ def test_the_count_is_what_the_events_say(tmp_path: Path) -> None:
         assert found.standings == Counter(line.delivery or line.state for line in lines)
         assert len(found.standings) > 5
         assert list(found.standings.values()) == sorted(found.standings.values(), reverse=True)
+        assert found.number == ""  # it is that of the only invoice, and there are several
         waiting = [line.reasons[0] for line in lines if line.state == InvoiceState.WAITING]
         assert list(found.reasons) == waiting
     database.close()
