@@ -103,12 +103,13 @@ def seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def until(look: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
+def until(look: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """Look until it is true. Raises :class:`TimeoutError`, which names what did not come."""
+    deadline = time.monotonic() + seconds
     while not look():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"no {what} within {PATIENCE:.0f} s")
-        time.sleep(0.05)
+            raise TimeoutError(f"no {what} within {seconds:.0f} s")
+        time.sleep(0.02)
 
 
 def prepared(state: Path, *, smtp_port: int = 25, timestamps: bool = True) -> Service:

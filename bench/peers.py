@@ -11,16 +11,19 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.instance import until
+from printerd.demo import setting
 from tests.cups import CUPSD, private_cupsd
 
 CUPS_KEEPS = "LogLevel warn\nMaxJobs 0\nPreserveJobFiles Yes\n"
 """The log of Debian's own cupsd.conf; every job stays, so that lost ones can be counted."""
+STARTS_WITHIN = 20.0
+"""Seconds that a peer, and what it needs, gets until it answers."""
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig><type>system</type><listen>unix:path={socket}</listen>
@@ -65,7 +68,7 @@ def _cups(_folder: Path) -> Iterator[Peer]:
 @contextmanager
 def _ippeveprinter(folder: Path) -> Iterator[Peer]:
     """A command that does nothing. It insists on a message bus, where it looks for Avahi: it gets one of its own."""
-    spool, bus, port = folder / "ippeveprinter", folder / "bus", _free_port()
+    spool, bus, port = folder / "ippeveprinter", folder / "bus", setting.free_port(0)
     spool.mkdir()
     (folder / "bus.conf").write_text(_BUS.format(socket=bus))
     with (
@@ -92,24 +95,16 @@ def _process(
     wait_for: Path | None = None,
     environment: dict[str, str] | None = None,
 ) -> Iterator[None]:
-    _until(lambda: wait_for is None or wait_for.exists(), command[0])
+    until(lambda: wait_for is None or wait_for.exists(), f"{wait_for}", STARTS_WITHIN)
     with subprocess.Popen(  # noqa: S603 - programs of :data:`PEERS` and what they need
         command, env=os.environ | (environment or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            _until(ready, command[0])
+            until(ready, command[0], STARTS_WITHIN)
             yield
         finally:
             process.terminate()
             process.wait(20)
-
-
-def _until(look: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
-    while not look():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not start")
-        time.sleep(0.02)
 
 
 def _answers(port: int) -> bool:
@@ -118,8 +113,3 @@ def _answers(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

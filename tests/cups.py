@@ -22,6 +22,8 @@ from pathlib import Path
 
 import pytest
 
+from printerd.demo.setting import free_port
+
 CUPSD = Path("/usr/sbin/cupsd")
 BIN = Path("/usr/lib/cups")
 
@@ -143,15 +145,10 @@ def _configure(root: Path, more: str) -> int:
         (root / folder).mkdir()
     me = pwd.getpwuid(os.geteuid())
     user, group = ("lp", "lp") if me.pw_uid == 0 else (me.pw_name, str(me.pw_gid))
-    port = _free_port()
+    port = free_port(0)
     (root / "etc/cups-files.conf").write_text(FILES.format(root=root, bin=BIN, user=user, group=group))
     (root / "etc/cupsd.conf").write_text(SERVER.format(port=port) + more)
     return port
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _wait(port: int, daemon: subprocess.Popen[bytes]) -> None:
