@@ -26,7 +26,8 @@ from printerd.storage.database import Database
 from receipt_service import database as edges
 from tests import archive_rows as rows
 
-NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
+"""The certificates of these tests are made now, and not valid before."""
 PROGRAM = [sys.executable, "-m", "printerd"]
 KILLED_AT = """
 import os, signal, sys
