@@ -170,11 +170,10 @@ def test_who_dawdles_is_cut_and_holds_nobody_up(running: Running) -> None:
 
 def test_one_who_drips_is_cut_too(running: Running) -> None:
     """A byte now and then keeps no connection open beyond the limit."""
-    with socket.create_connection(("127.0.0.1", running.port)) as one:
-        with pytest.raises(OSError):
-            for _ in range(20):
-                one.sendall(b"x")
-                time.sleep(0.2)
+    with socket.create_connection(("127.0.0.1", running.port)) as one, pytest.raises(OSError):
+        for _ in range(20):
+            one.sendall(b"x")
+            time.sleep(0.2)
 
 
 @pytest.mark.parametrize(
