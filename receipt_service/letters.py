@@ -7,6 +7,7 @@ are stored encrypted; the masked copy is the same letter without the link's toke
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,8 @@ from .contract import Contact, Delivery
 from .render import facts
 
 MASKED = "•••"
+_DOTS = b"".join(b"=%02X" % octet for octet in MASKED.encode())
+"""The same in quoted-printable."""
 _NONCE = 12  # bytes; NIST SP 800-38D section 8.2
 
 
@@ -82,11 +85,8 @@ def compose(office: Office, delivery: Delivery, contact: Contact, token: str, at
     name = "" if delivery.specimen else contact.name
     head = _head(office, recipient, name, words["reply_to"], at)
     subject = office.templates.get_template(f"{delivery.language}/subject.txt").render(words)
-    wire, masked = (
-        _assemble(office, head, subject, delivery.language, words | {"link": office.link(shown)})
-        for shown in (token, MASKED)
-    )
-    return Letter(head["Message-ID"], parseaddr(office.sender)[1], recipient, wire, masked.decode())
+    wire = _assemble(office, head, subject, delivery.language, words | {"link": office.link(token)})
+    return Letter(head["Message-ID"], parseaddr(office.sender)[1], recipient, wire, _masked(wire, token).decode())
 
 
 def compose_copy(office: Office, delivery: Delivery, at: datetime) -> Letter:
@@ -100,6 +100,12 @@ def compose_copy(office: Office, delivery: Delivery, at: datetime) -> Letter:
     message.set_content(text, charset="utf-8", cte="quoted-printable")
     wire = bytes(message)
     return Letter(head["Message-ID"], parseaddr(office.sender)[1], head["To"].addr_spec, wire, wire.decode())
+
+
+def _masked(wire: bytes, token: str) -> bytes:
+    """The letter with dots where the token is, which quoted-printable may have broken into two lines (RFC 2045 6.7)."""
+    broken = b"(?:=\r\n)?".join(re.escape(token[n : n + 1]).encode() for n in range(len(token)))
+    return re.sub(broken, _DOTS, wire)
 
 
 def _head(office: Office, recipient: str, name: str, reply_to: str, at: datetime) -> dict[str, Any]:

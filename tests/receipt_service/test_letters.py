@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -106,6 +107,18 @@ def test_the_masked_copy_is_the_letter_without_its_key() -> None:
     assert TOKEN not in made.masked and copy["Message-ID"] == made.message_id
     assert copy.get_boundary() == parsed(made).get_boundary()
     assert f"https://f.example/l/{MASKED}" in part(copy, "plain")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", range(1, 77))
+def test_the_token_is_masked_wherever_its_line_is_broken(width: int) -> None:
+    """Quoted-printable breaks lines after 75 characters: with every length of address, the token is gone and nothing
+    else is, however it was cut."""
+    office = replace(OFFICE, public_url=f"https://{'f' * width}.example")
+    body = Delivery.model_validate(delivery())
+    made = compose(office, body, body.contacts[0], TOKEN, NOW, again=False)
+    copy = message_from_bytes(made.masked.encode(), policy=policy.default)
+    for kind in ("plain", "html"):
+        assert part(copy, kind) == part(parsed(made), kind).replace(TOKEN, MASKED)  # type: ignore[arg-type]
 
 
 def test_every_line_fits_smtp() -> None:
