@@ -41,6 +41,9 @@ LISTENS: Mapping[str, tuple[str, ...]] = {
 }
 """The sockets of each role, by their name in our settings and as FileDescriptorName= of a socket unit."""
 ROLES = tuple(LISTENS)
+NICE: Mapping[str, int] = {"capture": 0, "worker": 5, "receipts": 10, "health": 0}
+"""How far each role gives way when processors are short (nice(1)): a print is taken before others are worked on, and
+these are archived before mails are written and pages shown, so that no flood from outside slows printing."""
 PR_SET_PDEATHSIG = 1
 FIRST_PAUSE, LAST_PAUSE = 0.5, 30.0
 """Seconds before a child that died is started again; the pause doubles while it keeps dying."""
@@ -357,8 +360,9 @@ class _Child:
     def _start(self, now: float) -> None:
         self._started = self._looked = now
         self.answers, self._silence = False, 0.0
+        first = partial(_begin, os.getpid(), NICE[self._role])
         self._process = subprocess.Popen(  # noqa: S603 - our own programs
-            self._command, pass_fds=self._fds, env=self._environment, preexec_fn=partial(_die_with, os.getpid())
+            self._command, pass_fds=self._fds, env=self._environment, preexec_fn=first
         )
 
     def terminate(self) -> None:
@@ -379,11 +383,13 @@ class _Child:
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with(parent: int) -> None:
+def _begin(parent: int, nice: int) -> None:
     """In the child, before exec: the kernel kills it when its parent ends, however it ends (prctl(2))."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before we asked
         os._exit(1)
+    with contextlib.suppress(OSError):  # a system call filter may forbid it, and then all are equal
+        os.nice(nice)
 
 
 def _many_files() -> None:
