@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -80,15 +80,16 @@ def tree(connection: sa.Connection, entries: int) -> merkle.Tree:
     return merkle.Tree(entries, _nodes(connection, merkle.ends(entries)))
 
 
-def _nodes(connection: sa.Connection, ends: Iterable[int]) -> Iterator[bytes]:
-    for end in ends:
-        node: str | None = connection.scalar(_NODE, {"end": end})
-        if node is None:
-            raise IntegrityError(f"The ledger lacks entry {end}.", remedy="Compare: invoice-printer verify --all")
-        yield bytes.fromhex(node)
+def _nodes(connection: sa.Connection, ends: Sequence[int]) -> list[bytes]:
+    """The nodes of the entries ``ends``, in their order."""
+    found = {row.place: row.node for row in connection.execute(_NODES, {"ends": ends})} if ends else {}
+    if lacking := [end for end in ends if end not in found]:
+        raise IntegrityError(f"The ledger lacks entry {lacking[0]}.", remedy="Compare: invoice-printer verify --all")
+    return [bytes.fromhex(found[end]) for end in ends]
 
 
-_NODE = sa.select(ledger.c.node).where(ledger.c.index == sa.bindparam("end"))
+_NODES = sa.select(ledger.c.index.label("place"), ledger.c.node)
+_NODES = _NODES.where(ledger.c.index.in_(sa.bindparam("ends", expanding=True)))
 
 
 def latest(connection: sa.Connection) -> Checkpoint | None:

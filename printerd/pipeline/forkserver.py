@@ -98,6 +98,9 @@ def _answer_all(channel: socket.socket, start: Callable[..., Handlers]) -> None:
     except Exception as error:
         wire.send(channel, _failure(error))
         return
+    private = Path(begin["folder"]) / ".tmp"
+    private.mkdir(mode=0o700)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(private)
     wire.send(channel, {"ready": True})
     healthy = True
     while healthy:
@@ -105,26 +108,31 @@ def _answer_all(channel: socket.socket, start: Callable[..., Handlers]) -> None:
         if limits:
             grant_cpu(limits.cpu)
         reply = _answer(handlers, request, files)
+        _empty(private)
         wire.send(channel, reply)
         healthy = "values" in reply or reply["failure"]["class"] != "bug"
 
 
 def _answer(handlers: Handlers, request: dict[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
     files: list[BinaryIO] = [os.fdopen(descriptor, "rb") for descriptor in descriptors]
-    folder = Path(request["folder"])
-    private = folder / ".tmp"
     try:
-        private.mkdir(mode=0o700)
-        tempfile.tempdir = os.environ["TMPDIR"] = str(private)
         for file in files:
             file.seek(0)
-        return {"values": handlers[request["task"]](request["values"], files, folder)}
+        return {"values": handlers[request["task"]](request["values"], files, Path(request["folder"]))}
     except Exception as error:
         return _failure(error)
     finally:
         for file in files:
             file.close()
-        shutil.rmtree(private, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    """The next document finds nothing of the last one. The folder stays: to make one for each call costs the disk."""
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _failure(error: Exception) -> dict[str, Any]:

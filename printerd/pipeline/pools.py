@@ -146,7 +146,7 @@ class Pool:
             request = {"task": task, "values": dict(values), "folder": str(folder)}
             try:
                 values = child.ask(request, descriptors, time.monotonic() + timeout)
-                return Answer(values, _taken(folder, self._kept))
+                return Answer(values, _taken(folder, self._kept / f"{child.key}-{folder.name}"))
             except BaseException as error:
                 if isinstance(error, PoolBroken) or not child.reusable:
                     self._server.kill(child)
@@ -341,17 +341,19 @@ class _Server:
             self._process.wait()
 
 
-def _taken(folder: Path, kept: Path) -> Path:
+def _taken(folder: Path, place: Path) -> Path:
     """Moves a call's folder out of its child's reach, before the child hears of anything else.
 
-    The child may have put a link in its place; rename(2) moves nothing but a folder to where a folder is.
+    The child may have put a link or a file in its place: looked at after the move, for then it cannot change any more.
     """
-    place = Path(tempfile.mkdtemp(dir=kept))
     try:
-        return folder.rename(place)
+        folder.rename(place)
+        if stat.S_ISDIR(place.lstat().st_mode):
+            return place
+        place.unlink()
     except OSError as error:
-        place.rmdir()
-        raise PoolBroken("A reader put something else in the place of its folder.") from error
+        raise PoolBroken("A reader took its folder away.") from error
+    raise PoolBroken("A reader put something else in the place of its folder.")
 
 
 def _opened(file: Path | BinaryIO) -> BinaryIO:

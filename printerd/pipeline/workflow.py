@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,7 +100,8 @@ class Pipeline:
         stage = self.stages()[0]
         with self.database.read() as connection:
             rows = held(connection, stage, batch)
-        for part in _parts(list(zip(rows, self._each(self._read, rows), strict=True))):
+        read = self._each(partial(self._read, self.readers.pool()), rows)
+        for part in _parts(list(zip(rows, read, strict=True))):
             self._file_all(stage, part)
 
     def _file_all(self, stage: Stage, part: Sequence[tuple[sa.Row[Any], Any]]) -> None:
@@ -116,11 +118,11 @@ class Pipeline:
             told = journal.lines(connection, [row.id for row in rows])
         journal.tell(told)
 
-    def _read(self, job: sa.Row[Any]) -> list[Piece]:
+    def _read(self, readers: Pool, job: sa.Row[Any]) -> list[Piece]:
         """The pieces of one document; the reader has nothing but the document."""
         with (
-            tempfile.TemporaryFile() as drawn,
-            self.readers.pool().call("read", *self._asked(job, drawn), self.reader_seconds) as answer,
+            ExitStack() as opened,
+            readers.call("read", *self._asked(job, opened), self.reader_seconds) as answer,
         ):
             reading = answers.checked(answer.values)
             whole, name = Digest(job.original), reading["converted"]
@@ -131,11 +133,13 @@ class Pipeline:
                 pdfs = threads.map(lambda file: self._pdf(file, whole), files)
                 return list(map(self._piece, count(), reading["invoices"], pdfs))
 
-    def _asked(self, job: sa.Row[Any], drawn: BinaryIO) -> tuple[Mapping[str, Any], Sequence[Path | BinaryIO]]:
+    def _asked(self, job: sa.Row[Any], opened: ExitStack) -> tuple[Mapping[str, Any], Sequence[Path | BinaryIO]]:
         """What a reader gets: the document, and what Ghostscript made of it where that has a unit of its own."""
         source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
         if job.media_type != POSTSCRIPT or not distiller.usable(self.ghostscript):
             return asked, [source]
+        drawn = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the call
+        opened.enter_context(drawn)
         with source.open("rb") as postscript:
             ended = distiller.ask(self.ghostscript, postscript, drawn)
         return asked | {"drawn": distiller.values(ended)}, [source, drawn]
@@ -398,14 +402,18 @@ def _used(connection: sa.Connection, row: Mapping[str, Any], issuer: Issuer, inv
 
 def _rejected(connection: sa.Connection, row: Mapping[str, Any]) -> list[Reason]:
     """Who rejected an invoice did not know of the prints of it that were here already; a later print is meant."""
-    query = sa.select(invoices.c.id).where(
-        invoices.c.content == row["content"],
-        invoices.c.id != row["id"],
-        invoices.c.state == InvoiceState.REJECTED,
-        invoices.c.updated_at >= row["created_at"],
-    )
-    first = None if "first-rejected" in row["accepted"] else connection.scalar(query.limit(1))
+    own = {"content": row["content"], "own": row["id"], "since": row["created_at"]}
+    first = None if "first-rejected" in row["accepted"] else connection.scalar(_REJECTED_SINCE, own)
     return [Reason("first-rejected", {"first": first[:8]})] if first else []
+
+
+_REJECTED_SINCE = sa.select(invoices.c.id).where(
+    invoices.c.content == sa.bindparam("content"),
+    invoices.c.id != sa.bindparam("own"),
+    invoices.c.state == InvoiceState.REJECTED,
+    invoices.c.updated_at >= sa.bindparam("since"),
+)
+_REJECTED_SINCE = _REJECTED_SINCE.limit(1)
 
 
 def _copied(first: sa.Row[Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def echo(values: Values, files: Files, _folder: Path) -> Values:
 def look(_values: Values, _files: Files, folder: Path) -> Values:
     descriptors = {name: _target(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - links, not paths
     with tempfile.NamedTemporaryFile() as file:
-        private = file.name.startswith(str(folder))
+        private = file.name.startswith(str(folder.parent))
     return {"descriptors": descriptors, "environment": dict(os.environ), "temporary_is_private": private}
 
 

@@ -38,7 +38,10 @@ def pool(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Poo
 
 
 def calls(pool: Pool) -> list[Path]:
-    return [*pool._calls.glob("*/*"), *pool._kept.iterdir()]
+    """What is left of calls: their folders, and what lies in the folder for temporary files that each child has."""
+    private = set(pool._calls.glob("*/.tmp"))
+    left = (file for folder in private for file in folder.iterdir())
+    return [*left, *(path for path in pool._calls.glob("*/*") if path not in private), *pool._kept.iterdir()]
 
 
 def works(pool: Pool) -> bool:
