@@ -21,6 +21,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 from printerd import logs, metrics, systemd
 from printerd.errors import Failure, IntegrityError, TransientError
 from printerd.model import BatchId
+from printerd.precedence import Precedence
 from printerd.storage import claims
 from printerd.storage.claims import Stage
 from printerd.storage.database import Database, workflow_engine
@@ -69,6 +70,7 @@ class Worker:
         self._database = database
         self._stages = {stage.name: stage for stage in stages}
         self._first_free = claims.first_free(stages)
+        self._precedence = Precedence({stage.name: stage.patience for stage in stages})
         self._chores = chores
         self._bell = Bell(bell)
         self._ring = bell
@@ -160,13 +162,19 @@ class Worker:
             self._mend()
             with self._database.read() as connection:
                 due = claims.due(connection, self._first_free, now := _now())
-            claimed = [self._dispatch(self._stages[name]) for name, moment in due.items() if moment <= now]
+            ready = [name for name, moment in due.items() if moment <= now]
+            claimed = [self._dispatch(self._stages[name]) for name in self._first(ready)]
             pause = 0.0 if any(claimed) else _pause(due.values(), now)
         except TransientError as error:
             log.warning("the dispatcher waits: %s", error.what)
             pause = IDLE
         if pause:
             self._bell.wait(pause)
+
+    def _first(self, ready: Sequence[str]) -> list[str]:
+        with self._lock:
+            running = [name for name, begun in self._running.items() if begun]
+        return self._precedence.first(ready, running, time.monotonic())
 
     def _dispatch(self, stage: Stage) -> bool:
         """Claim one batch and start its workflow under the batch's id: a second start of the same id does nothing."""

@@ -49,6 +49,8 @@ from printerd.storage.schema import deliveries, dispatches, edges, events, invoi
 PDF = "application/pdf"
 TOGETHER = 1.0
 """Seconds of calls whose rows move on in one transaction: what a crash repeats at the most."""
+PATIENCE = 15.0
+"""Seconds by which mails wait at the most for prints that are being archived: these free the print queue."""
 
 T = TypeVar("T")
 
@@ -80,7 +82,7 @@ class Delivering:
     def stages(self) -> tuple[Stage, ...]:
         """The work of this room, in the order in which an invoice comes through it."""
         return (
-            Stage("deliver", deliveries, DeliveryState.DUE, 50, self.deliver),
+            Stage("deliver", deliveries, DeliveryState.DUE, 50, self.deliver, patience=PATIENCE),
             Stage("remind", dispatches, DeliveryState.DUE, 50, self.remind),
             Stage("acknowledge", receipts, ReceiptState.DUE, 50, self.acknowledge),
             Stage("hand back", receipts, ReceiptState.FILED, 50, self.hand_back),

@@ -28,7 +28,8 @@ class Stage:
     """One kind of work: rows of ``table`` in ``state`` are what it has to do, at most ``most`` of them in a batch.
 
     Claimed rows are put into ``working`` when that differs. ``run`` does a batch; it may be called again with the
-    same batch at any time, and does what is left.
+    same batch at any time, and does what is left. ``patience``: for how many seconds the work of stages without any
+    goes before.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Stage:
     most: int
     run: Callable[[BatchId], None]
     working: str = ""
+    patience: float = 0.0
 
     @property
     def claimed(self) -> str:

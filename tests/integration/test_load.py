@@ -122,6 +122,13 @@ def test_a_flood_on_the_customers_page_does_not_slow_printing(
     assert compare(instance, told, relay).problems == []
 
 
+def test_the_roles_give_way_to_one_another(instance: Instance) -> None:
+    """Prints are taken first, then worked on, then mailed: the kernel is told so, for readers and sealers too."""
+    capture, worker, receipts = (instance.role(role) for role in ("capture", "worker", "receipts"))
+    assert capture.nice() < worker.nice() < receipts.nice()
+    assert {child.nice() for child in worker.children(recursive=True)} == {worker.nice()}
+
+
 def test_a_worker_that_is_behind_does_not_slow_capture(
     instance: Instance, relay: Relay, told: dict[str, Printed], tmp_path: Path
 ) -> None:

@@ -175,6 +175,13 @@ def test_the_walls_inside_stand_in_the_unit(house: Machine) -> None:
     assert house.run("journalctl -u invoice-printer --grep=Traceback", check=False).stdout.strip() == "-- No entries --"
 
 
+def test_its_roles_give_way_to_one_another(house: Machine) -> None:
+    """The unit's filter leaves nice(1) to the supervisor: prints are taken first, then worked on, then mailed."""
+    told = [line.split(maxsplit=1) for line in house.run("ps -u invoice-printer -o ni=,args=").stdout.splitlines()]
+    marks = ("--only capture", "--only worker", "receipt_service")
+    assert [int(nice) for mark in marks for nice, command in told if mark in command] == [0, 5, 10]
+
+
 # Postscript
 
 
