@@ -6,7 +6,6 @@ two seconds after it starts, so it never loads the engine or a PDF library.
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import os
@@ -46,6 +45,7 @@ App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 def capture(layout: Layout, settings: Settings) -> None:
     """Printer and console on one address, until SIGTERM."""
     import uvicorn
+    import uvloop
 
     from printerd.listener.connections import TimedProtocol
 
@@ -56,17 +56,17 @@ def capture(layout: Layout, settings: Settings) -> None:
         uvicorn.Config(
             _capture_app(layout, settings, listening),
             http=TimedProtocol,
-            loop="uvloop",
             lifespan="on",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # whoever prints is who connects: a header may name anybody
             log_config=None,
             timeout_graceful_shutdown=5,
             callback_notify=_answering,
             timeout_notify=TELL_EVERY,
         )
     )
-    asyncio.run(server.serve(sockets=[listening]))
+    uvloop.run(server.serve(sockets=[listening]))
 
 
 async def _answering() -> None:

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import count
@@ -88,16 +88,21 @@ def p95(taken: Sequence[float]) -> float:
     return statistics.quantiles(taken, n=20)[-1]
 
 
-def ask(instance: Instance) -> None:
-    """Get-Printer-Attributes."""
+def ask(
+    instance: Instance,
+    operation: Operation = Operation.GET_PRINTER_ATTRIBUTES,
+    document: bytes = b"",
+    headers: Mapping[str, str] = IPP,
+) -> None:
+    """One request that is answered with successful-ok."""
     said = {
         "attributes-charset": "utf-8",
         "attributes-natural-language": "en",
         "printer-uri": instance.printer,
     }
-    operation = Group(GroupTag.OPERATION, tuple(attribute(name, value) for name, value in said.items()))
-    body = encode(Message((2, 0), Operation.GET_PRINTER_ATTRIBUTES, 1, (operation,)))
-    answer = request("POST", f"http://{instance.address('ipp')}/ipp/print", body=body, headers=IPP)
+    group = Group(GroupTag.OPERATION, tuple(attribute(name, value) for name, value in said.items()))
+    body = encode(Message((2, 0), operation, 1, (group,))) + document
+    answer = request("POST", f"http://{instance.address('ipp')}/ipp/print", body=body, headers=dict(headers))
     assert answer.status == 200
     assert answer.body[2:4] == b"\0\0"
 
@@ -127,6 +132,13 @@ def test_the_roles_give_way_to_one_another(instance: Instance) -> None:
     capture, worker, receipts = (instance.role(role) for role in ("capture", "worker", "receipts"))
     assert capture.nice() < worker.nice() < receipts.nice()
     assert {child.nice() for child in worker.children(recursive=True)} == {worker.nice()}
+
+
+def test_a_header_names_no_other_sender(instance: Instance) -> None:
+    """Whoever prints is who connects, though X-Forwarded-For says another: a job's owner is told by it."""
+    forged = {"X-Forwarded-For": "192.0.2.7", "Forwarded": "for=192.0.2.7"}
+    ask(instance, Operation.PRINT_JOB, b"%PDF-1.4 of nobody", IPP | forged)
+    assert instance.json("jobs")[0]["host"] == "localhost"
 
 
 def test_a_worker_that_is_behind_does_not_slow_capture(
