@@ -70,6 +70,7 @@ class Intake:
         self._writer = Writer(database, blobs, committed)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
         self._uploading: set[JobId] = set()  # the sweep leaves them alone
+        self._answered: list[JobId] = []
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -196,7 +197,13 @@ class Intake:
 
     def answered(self, job: JobId) -> None:
         """The answer about this job went out whole: the same bytes again are a reprint."""
-        self._writer.note(lambda connection: jobs.mark_answered(connection, [job]))
+        self._answered.append(job)
+        self._writer.note(self._mark_answered)
+
+    def _mark_answered(self, connection: sa.Connection) -> None:
+        """In the writer's thread. What the loop adds meanwhile is in the old list in time, or in the new one."""
+        answered, self._answered = self._answered, []
+        jobs.mark_answered(connection, answered)
 
     # Jobs that come in steps
 

@@ -20,7 +20,7 @@ from printerd.errors import DocumentError, TransientError
 from printerd.model import Blob, Digest
 
 CHUNK = 1 << 20
-SYNCS = 8
+SYNCS = 4
 """Folders that are synced at the same time: the disk does together what waits for it together."""
 PUT = "put-"
 """How spool files of :meth:`Blobs.put` begin: other processes spool in the same folder."""
@@ -33,6 +33,7 @@ class Blobs:
         self.root = root / "blobs"
         self.spool = root / "spool"
         self.spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._threads = ThreadPoolExecutor(SYNCS, thread_name_prefix="sync")
         if not self.root.is_dir():
             self._lay_out()
 
@@ -74,9 +75,13 @@ class Blobs:
                     folders.add(self.root)
                 source.rename(target)
                 folders.add(target.parent)
-            _sync(folders)
+            self._sync(folders)
         except OSError as error:
             raise _disk(error) from error
+
+    def _sync(self, folders: Collection[Path]) -> None:
+        """One folder is synced here, for another thread costs more than that."""
+        list((map if len(folders) == 1 else self._threads.map)(sync_folder, folders))
 
     def put(self, data: bytes, media_type: str) -> Blob:
         """Store bytes that are at hand. A blob that is there already is not written again.
@@ -136,11 +141,6 @@ def digest_of(file: BinaryIO) -> Digest:
     while chunk := file.read(CHUNK):
         state.update(chunk)
     return Digest(state.hexdigest())
-
-
-def _sync(folders: Collection[Path]) -> None:
-    with ThreadPoolExecutor(max(1, min(SYNCS, len(folders)))) as threads:
-        list(threads.map(sync_folder, folders))
 
 
 def sync_folder(folder: Path) -> None:

@@ -65,8 +65,12 @@ class Writer:
         return await future
 
     def note(self, act: Act[None]) -> None:
-        """Run ``act`` before the next ask, or within :data:`NOTED` seconds. It may be lost in a crash."""
-        self._notes.append(act)
+        """Run ``act`` before the next ask, or within :data:`NOTED` seconds: once, however often it is noted till then.
+
+        It may be lost in a crash.
+        """
+        if act not in self._notes:
+            self._notes.append(act)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(NOTED, self._start)
 
