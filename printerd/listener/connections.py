@@ -18,6 +18,8 @@ SLOWEST_REST = 300.0
 """Seconds for the rest of a document that was answered before its end: a client that is still sending can read why."""
 STALLED = 90.0
 """Seconds that a client may take nothing of what was written."""
+LAST_CALL = 1.0
+"""Seconds after the order to stop in which a client that is connected may still ask."""
 LARGEST_HEAD = 64 * 1024
 """Bytes that may come without a request getting any further."""
 
@@ -27,6 +29,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
+    _ending = False
     _in_vain = 0
     """Bytes since a request began or got any further."""
 
@@ -48,6 +51,8 @@ class TimedProtocol(HttpToolsProtocol):
         self._in_vain = 0
         _cancel(self._deadline)
         super().on_headers_complete()
+        if self._ending:
+            super().shutdown()  # this answer is the last one
 
     def on_body(self, body: bytes) -> None:
         self._in_vain = 0
@@ -65,6 +70,15 @@ class TimedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._wait(SLOWEST_HEAD)
+
+    def shutdown(self) -> None:
+        """uvicorn hangs up at once on those who have not asked yet, though we have taken their connection: between the
+        two their request may be under way, and nothing would tell them to print again."""
+        self._ending = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LAST_CALL, super().shutdown)
+        else:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         self._stalled = self.loop.call_later(STALLED, self.transport.abort)

@@ -63,6 +63,27 @@ def test_a_document_that_drips_is_cut(start: Start, monkeypatch: pytest.MonkeyPa
     assert printer.spooled() == []
 
 
+def test_who_is_connected_when_the_service_stops_is_answered(printer: RunningPrinter) -> None:
+    """A restart refuses nobody: not even one whose request was under way, on a new connection or an old one."""
+    body = encode(printer.request(Operation.PRINT_JOB)) + PDF
+    request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with closing(connected(printer, b"")) as new, closing(connected(printer, request)) as old:
+        assert old.recv(4000).startswith(b"HTTP/1.1 200")
+        printer.server.should_exit = True
+        time.sleep(0.4)  # uvicorn looks every 0.1 s
+        for connection in (new, old):
+            connection.sendall(request)
+            answer = b"".join(iter(lambda: connection.recv(4000), b""))  # noqa: B023 - called in its turn
+            assert answer.startswith(b"HTTP/1.1 200") and b"connection: close" in answer
+
+
+def test_who_says_nothing_does_not_keep_the_service_from_stopping(printer: RunningPrinter) -> None:
+    with closing(connected(printer, b"")) as silent:
+        printer.server.should_exit = True
+        silent.settimeout(5)
+        assert silent.recv(10) == b""
+
+
 @pytest.mark.parametrize(
     "endless",
     [
