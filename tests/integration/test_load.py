@@ -145,6 +145,7 @@ def test_a_worker_that_is_behind_does_not_slow_capture(
     instance: Instance, relay: Relay, told: dict[str, Printed], tmp_path: Path
 ) -> None:
     """Nobody works on sixty jobs that wait: the sixtieth is taken as fast as the first."""
+    settle(instance, 60)  # stopped at work it might hold the database
     worker = instance.role("worker")
     worker.send_signal(signal.SIGSTOP)
     try:
