@@ -321,7 +321,7 @@ def settle(instance: Instance, seconds: float = SETTLE) -> None:
     while busy := books.busy():
         assert time.monotonic() < deadline, f"still on its way after {seconds} s: {busy}"
         time.sleep(0.3)
-    assert books.held() == []
+    assert not (held := books.held()), held
 
 
 def settle_by_hand(instance: Instance) -> int:

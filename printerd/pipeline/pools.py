@@ -142,7 +142,7 @@ class Pool:
         """
         with self._borrowed() as child, ExitStack() as opened:
             descriptors = [opened.enter_context(_opened(file)).fileno() for file in files]
-            folder = Path(tempfile.mkdtemp(dir=child.folder))
+            folder = _made(child)
             request = {"task": task, "values": dict(values), "folder": str(folder)}
             try:
                 values = child.ask(request, descriptors, time.monotonic() + timeout)
@@ -295,12 +295,16 @@ class _Server:
 
         Its arguments wait for it in its channel.
         """
+        key = next(self._keys)
+        folder = calls / str(key)
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise _disk(error) from error
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        child = _Child(key, ours, folder)
         with self._lock, theirs:
             self._channels.add(ours)
-            key = next(self._keys)
-            child = _Child(key, ours, calls / str(key))
-            child.folder.mkdir(mode=0o700)
             try:
                 wire.send(self._control, {"fork": child.key}, [theirs.fileno()])
             except (wire.Closed, OSError):
@@ -313,6 +317,7 @@ class _Server:
 
     def kill(self, child: _Child) -> None:
         """Has a child and its programs killed, and waits until it is gone (its end of the channel closes)."""
+        child.reusable = False
         with self._lock, suppress(wire.Closed, OSError):
             wire.send(self._control, {"kill": child.key})
         with suppress(wire.Closed, wire.Malformed, TimeoutError, OSError):
@@ -351,9 +356,29 @@ def _taken(folder: Path, place: Path) -> Path:
         if stat.S_ISDIR(place.lstat().st_mode):
             return place
         place.unlink()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise PoolBroken("A reader took its folder away.") from error
+    except OSError as error:
+        raise _disk(error) from error
     raise PoolBroken("A reader put something else in the place of its folder.")
+
+
+def _made(child: _Child) -> Path:
+    """A new folder for one call. A child in whose place nothing can be made is replaced before it is asked again."""
+    try:
+        return Path(tempfile.mkdtemp(dir=child.folder))
+    except OSError as error:
+        child.reusable = False
+        raise _disk(error) from error
+
+
+def _disk(error: OSError) -> TransientError:
+    """That the disk is full or away blames no document."""
+    return TransientError(
+        f"The folder of the processes for documents cannot be written: {error.strerror}.",
+        where=str(error.filename or ""),
+        remedy="Make room on the disk or mend it; the document is tried again.",
+    )
 
 
 def _opened(file: Path | BinaryIO) -> BinaryIO:

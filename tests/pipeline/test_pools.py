@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
 import socket
 import stat
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -91,12 +93,30 @@ def test_a_link_in_the_place_of_its_folder_gains_a_child_nothing(start: Start, t
     """A reader that was taken over cannot have us take our own files for its output, nor have them removed."""
     (tmp_path / "seal.key").write_text("key")
     asked = {"target": str(tmp_path), "name": "seal.key"}
-    with (
-        Pool(start, {}, size=1, limits=LIMITS, folder=tmp_path / "pool") as pool,
-        pytest.raises(PoolBroken, match="in the place of its folder"),
-    ):
-        pool.call("swap", asked)
+    with Pool(start, {"word": "moulin"}, size=1, limits=LIMITS, folder=tmp_path / "pool") as pool:
+        with pytest.raises(PoolBroken, match="in the place of its folder"):
+            pool.call("swap", asked)
+        assert works(pool)
     assert (tmp_path / "seal.key").read_text() == "key"
+
+
+@pytest.mark.parametrize("act", [(tempfile, "mkdtemp"), (Path, "mkdir"), (Path, "rename")])
+def test_a_full_disk_blames_no_document(pool: Pool, monkeypatch: pytest.MonkeyPatch, act: tuple[object, str]) -> None:
+    """A call, a new child or an answer finds no room: it is tried again later, and goes on as soon as there is some."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(PoolBroken):
+        pool.call("die", {})  # the child that is asked next has to be forked anew
+    with monkeypatch.context() as patched:
+        patched.setattr(*act, full)
+        for _ in range(4):
+            with pytest.raises(TransientError, match="No space left") as told:
+                pool.call("word", {})
+            assert not isinstance(told.value, PoolBroken)
+    assert [works(pool) for _ in range(4)] == [True] * 4
+    assert calls(pool) == []
 
 
 def test_an_answer_outlives_its_child(start: Start, tmp_path: Path) -> None:
