@@ -15,7 +15,7 @@ Exit codes are those of sysexits.h where it has one.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Failure(Exception):
@@ -68,6 +68,15 @@ class TransientError(Failure):
 
     exit_code = 75
     ipp_status = 0x0505  # server-error-temporary-error
+
+    @classmethod
+    def of_disk(cls, what: str, error: OSError, then: str = "the document is tried again") -> Self:
+        """``what`` could not be written, because the disk is full or away; ``then`` says what follows by itself."""
+        return cls(
+            f"{what} could not be written: {error.strerror}.",
+            where=str(error.filename or ""),
+            remedy=f"Make room on the disk or mend it; {then}.",
+        )
 
 
 class ConfigurationError(Failure):

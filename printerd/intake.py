@@ -134,7 +134,7 @@ class Intake:
         except (ConnectionError, TimeoutError) as error:
             raise Refused("cut") from error
         except OSError as error:
-            raise _disk(error) from error
+            raise TransientError.of_disk("The spool", error, "print clients try again by themselves") from error
 
     async def _fill(self, spool: Spool, upload: Upload, stream: AsyncIterator[bytes]) -> None:
         loop = asyncio.get_running_loop()
@@ -265,11 +265,3 @@ class Intake:
 
 def _abort(job: JobId, now: datetime, told: tuple[Mapping[str, Any], str], connection: sa.Connection) -> bool:
     return jobs.abort(connection, job, now, *told)
-
-
-def _disk(error: OSError) -> TransientError:
-    return TransientError(
-        f"The spool could not be written: {error.strerror}.",
-        where=str(error.filename or ""),
-        remedy="Make room on the disk or mend it; print clients try again by themselves.",
-    )

@@ -300,7 +300,7 @@ class _Server:
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
-            raise _disk(error) from error
+            raise TransientError.of_disk("The folder of a process for documents", error) from error
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         child = _Child(key, ours, folder)
         with self._lock, theirs:
@@ -359,7 +359,7 @@ def _taken(folder: Path, place: Path) -> Path:
     except FileNotFoundError as error:
         raise PoolBroken("A reader took its folder away.") from error
     except OSError as error:
-        raise _disk(error) from error
+        raise TransientError.of_disk("The folder of a process for documents", error) from error
     raise PoolBroken("A reader put something else in the place of its folder.")
 
 
@@ -369,16 +369,7 @@ def _made(child: _Child) -> Path:
         return Path(tempfile.mkdtemp(dir=child.folder))
     except OSError as error:
         child.reusable = False
-        raise _disk(error) from error
-
-
-def _disk(error: OSError) -> TransientError:
-    """That the disk is full or away blames no document."""
-    return TransientError(
-        f"The folder of the processes for documents cannot be written: {error.strerror}.",
-        where=str(error.filename or ""),
-        remedy="Make room on the disk or mend it; the document is tried again.",
-    )
+        raise TransientError.of_disk("The folder of a process for documents", error) from error
 
 
 def _opened(file: Path | BinaryIO) -> BinaryIO:

@@ -138,8 +138,7 @@ class Pipeline:
         source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
         if job.media_type != POSTSCRIPT or not distiller.usable(self.ghostscript):
             return asked, [source]
-        drawn = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the call
-        opened.enter_context(drawn)
+        drawn = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - as long as the call
         with source.open("rb") as postscript:
             ended = distiller.ask(self.ghostscript, postscript, drawn)
         return asked | {"drawn": distiller.values(ended)}, [source, drawn]

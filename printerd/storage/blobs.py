@@ -77,11 +77,14 @@ class Blobs:
                 folders.add(target.parent)
             self._sync(folders)
         except OSError as error:
-            raise _disk(error) from error
+            raise TransientError.of_disk("The archive", error) from error
 
     def _sync(self, folders: Collection[Path]) -> None:
-        """One folder is synced here, for another thread costs more than that."""
-        list((map if len(folders) == 1 else self._threads.map)(sync_folder, folders))
+        """Several at a time; a lone one here, for a thread costs more than that."""
+        if len(folders) == 1:
+            sync_folder(*folders)
+        else:
+            list(self._threads.map(sync_folder, folders))
 
     def put(self, data: bytes, media_type: str) -> Blob:
         """Store bytes that are at hand. A blob that is there already is not written again.
@@ -95,7 +98,7 @@ class Blobs:
             else:
                 self._write(data, digest)
         except OSError as error:
-            raise _disk(error) from error
+            raise TransientError.of_disk("The archive", error) from error
         return Blob(digest, len(data), media_type)
 
     def _write(self, data: bytes, digest: Digest) -> None:
@@ -150,11 +153,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _disk(error: OSError) -> TransientError:
-    return TransientError(
-        f"The archive could not be written: {error.strerror}.",
-        where=str(error.filename or ""),
-        remedy="Make room on the disk or mend it; the document is tried again.",
-    )
