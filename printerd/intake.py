@@ -4,9 +4,8 @@ One rule: what :meth:`Intake.accept` returns survives the next power cut; what
 it raises left nothing but, at most, a row that says why. Whichever way a
 document came (IPP, a CUPS queue, a folder), it comes through here::
 
-    stream → spool file, inflated, hashed, limited    while it arrives
-           → the file synced                          in a thread of its own
-           → renamed to its digest, folder synced, row committed
+    stream → spool file, inflated, hashed, limited    while it arrives, the last piece by the writer
+           → file synced, renamed to its digest, folder synced, row committed
                                                       by one writer for all that wait
 
 The document is what the sender meant to print: a compressed one is archived
@@ -17,9 +16,9 @@ inflated, because compression belongs to the transport (RFC 8011 section
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Self
@@ -27,7 +26,7 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 
 from printerd.errors import TransientError
-from printerd.model import Blob, CapturedJob, JobId, JobState, Ticket
+from printerd.model import CapturedJob, JobId, JobState, Ticket
 from printerd.refusals import Refused
 from printerd.storage import jobs
 from printerd.storage.blobs import Blobs
@@ -36,6 +35,21 @@ from printerd.storage.spool import PIECE, SPOOLED, Room, Spool, Upload
 from printerd.storage.writer import Writer
 
 THREADS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """A document that has come, as a new job or for the open ``job``."""
+
+    ticket: Ticket
+    spool: Spool
+    job: JobId | None
+    sender_key: str | None
+
+    def arrival(self) -> jobs.Arrival:
+        """With what the bytes are, once they are all there."""
+        ticket = replace(self.ticket, media_type=self.spool.media_type)
+        return jobs.Arrival(ticket, self.spool.blob(), self.sender_key)
 
 
 class Intake:
@@ -67,7 +81,7 @@ class Intake:
         self._language = language
         self._now = now
         self._room = Room(blobs, free_space)
-        self._writer = Writer(database, blobs, committed)
+        self._writer = Writer(database, blobs, self._take, committed)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
         self._uploading: set[JobId] = set()  # the sweep leaves them alone
         self._answered: list[JobId] = []
@@ -102,7 +116,7 @@ class Intake:
         ``stream`` raises :class:`ConnectionError` or :class:`TimeoutError` when the sender goes away before
         the end. ``expected`` is the length in bytes when the sender told it. ``ticket.media_type`` is what
         the sender declared; the job's is what the bytes are. A repetition of a job that is already here
-        (:func:`printerd.storage.jobs.repetition`) returns that job.
+        (:attr:`printerd.storage.jobs.Arrival.likeness`) returns that job.
 
         Raises :class:`Refused`, with the job ``aborted`` (but an open job whose upload was cut stays open),
         and :class:`TransientError` when the disk or the database is away.
@@ -110,62 +124,57 @@ class Intake:
         uploading = {job_id} if job_id is not None else set()
         self._uploading |= uploading
         try:
-            spool = await self._recorded(ticket, job_id, self._spool(ticket, stream, compression, expected))
-            ticket = replace(ticket, media_type=spool.media_type)
-            act = partial(self._take, ticket, spool.blob(), job_id, sender_key)
-            return await self._writer.write(act, (spool.path, spool.digest))
+            return await self._taken(ticket, stream, job_id, sender_key, compression, expected)
+        except Refused as refused:
+            await self._record(ticket, job_id, refused)
+            raise
         finally:
             self._uploading -= uploading
 
-    async def _spool(
-        self, ticket: Ticket, stream: AsyncIterator[bytes], compression: str, expected: int | None
-    ) -> Spool:
-        """The whole document in a synced spool file; nothing is left of one that does not arrive whole."""
+    async def _taken(
+        self,
+        ticket: Ticket,
+        stream: AsyncIterator[bytes],
+        job_id: JobId | None,
+        sender_key: str | None,
+        compression: str,
+        expected: int | None,
+    ) -> CapturedJob:
         if expected is not None and expected > self.document_limit:
             raise Refused("too-large", limit=self.document_limit)
-        folder, limit = self._blobs.spool, self.document_limit
-        try:
-            with (
-                Upload(self._room, expected) as upload,
-                Spool(folder, limit, ticket.media_type, compression) as spool,
-            ):
+        with Upload(self._room, expected) as upload:
+            with Spool(self._blobs.spool, self.document_limit, ticket.media_type, compression) as spool:
                 await self._fill(spool, upload, stream)
-                return spool
-        except (ConnectionError, TimeoutError) as error:
-            raise Refused("cut") from error
-        except OSError as error:
-            raise TransientError.of_disk("The spool", error, "print clients try again by themselves") from error
+            job = await self._writer.take(_Incoming(ticket, spool, job_id, sender_key), spool)
+            upload.ended(spool.size)
+            return job
 
     async def _fill(self, spool: Spool, upload: Upload, stream: AsyncIterator[bytes]) -> None:
-        loop = asyncio.get_running_loop()
-        pieces: list[bytes] = []
-        gathered = received = 0
-        async for chunk in stream:
-            pieces.append(chunk)
-            gathered += len(chunk)
-            received += len(chunk)
-            if received > self.document_limit:  # compressed bytes, too, that inflate to nothing
-                raise Refused("too-large", limit=self.document_limit)
-            if gathered >= PIECE:
-                await loop.run_in_executor(self._threads, spool.write, pieces)
-                upload.written(spool.size)
-                pieces, gathered = [], 0
-        await loop.run_in_executor(self._threads, spool.finish, pieces)
+        """The whole document; a plain small one is left to the writer. No other waits for what a large one costs."""
+        loop, received = asyncio.get_running_loop(), 0
+        try:
+            async for chunk in stream:
+                spool.keep(chunk)
+                received += len(chunk)
+                if received > self.document_limit:  # compressed bytes, too, that inflate to nothing
+                    raise Refused("too-large", limit=self.document_limit)
+                if spool.waiting >= PIECE:
+                    await loop.run_in_executor(self._threads, spool.write)
+                    upload.written(spool.size)
+        except (ConnectionError, TimeoutError) as error:
+            raise Refused("cut") from error
+        if received >= PIECE or spool.compressed:
+            await loop.run_in_executor(self._threads, spool.finish)
 
-    def _take(
-        self, ticket: Ticket, blob: Blob, job_id: JobId | None, sender_key: str | None, connection: sa.Connection
-    ) -> CapturedJob:
-        """Inside the writer's transaction: the row that makes the document a job."""
+    def _take(self, connection: sa.Connection, incoming: Sequence[_Incoming]) -> list[CapturedJob]:
+        """Inside the writer's transaction: the rows that make documents jobs."""
         now = self._now()
-        if job_id is not None:
-            return self._give(connection, job_id, ticket, blob, now)
-        again = jobs.repetition(connection, ticket, blob.digest, now, sender_key)
-        if again is not None:
-            return again.captured()
-        return jobs.add(connection, ticket, blob, now, sender_key=sender_key)
+        new = iter(jobs.take(connection, [one.arrival() for one in incoming if one.job is None], now))
+        return [next(new) if one.job is None else self._give(connection, one.job, one, now) for one in incoming]
 
-    def _give(self, connection: sa.Connection, job_id: JobId, ticket: Ticket, blob: Blob, now: datetime) -> CapturedJob:
-        given = jobs.receive(connection, job_id, ticket, blob, now)
+    def _give(self, connection: sa.Connection, job_id: JobId, one: _Incoming, now: datetime) -> CapturedJob:
+        arrival = one.arrival()
+        given = jobs.receive(connection, job_id, arrival.ticket, arrival.original, now)
         job = jobs.find(connection, job_id)
         if job is None:
             raise Refused("no-document")
@@ -173,16 +182,9 @@ class Intake:
             raise Refused(job.reason["code"], **job.reason["facts"])
         if job.state is JobState.CANCELED:
             raise Refused("canceled")
-        if not given and (job.answered or job.original != blob.digest):
+        if not given and (job.answered or job.original != arrival.original.digest):
             raise Refused("one-document")
         return job.captured()
-
-    async def _recorded(self, ticket: Ticket, job_id: JobId | None, spooling: Awaitable[Spool]) -> Spool:
-        try:
-            return await spooling
-        except Refused as refused:
-            await self._record(ticket, job_id, refused)
-            raise
 
     async def _record(self, ticket: Ticket, job_id: JobId | None, refused: Refused) -> None:
         """The row of a refusal. A cut Send-Document may be sent again (RFC 8011 section 4.3.1)."""

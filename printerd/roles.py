@@ -7,6 +7,7 @@ two seconds after it starts, so it never loads the engine or a PDF library.
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -66,6 +67,7 @@ def capture(layout: Layout, settings: Settings) -> None:
             timeout_notify=TELL_EVERY,
         )
     )
+    gc.freeze()  # what is there now stays: no collection need look at it again
     uvloop.run(server.serve(sockets=[listening]))
 
 

@@ -153,7 +153,7 @@ def test_what_a_sender_wrote_commands_no_terminal(state: Path) -> None:
     digest = Digest("0" * 64)
     ticket = Ticket("p", user=HOSTILE, host="localhost", title=HOSTILE, media_type="application/pdf", source="ipp")
     with database.write() as connection:
-        jobs.add(connection, ticket, Blob(digest, 1, "application/pdf"), datetime.now(UTC))
+        jobs.take(connection, [jobs.Arrival(ticket, Blob(digest, 1, "application/pdf"))], datetime.now(UTC))
     database.close()
     for words in (("jobs",), ("jobs", "show", "1"), ("jobs", "--json"), ("jobs", "show", "1", "--json")):
         told = here(state, *words)

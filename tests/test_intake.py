@@ -213,7 +213,7 @@ def test_low_disk_space_refuses_before_it_is_full(tmp_path: Path) -> None:
 
 def test_uploads_at_the_same_time_share_the_disk(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Space promised to one upload is not promised to the next, and comes back when the first one ends."""
-    monkeypatch.setattr(house.blobs, "free_space", lambda: AHEAD + 10)
+    monkeypatch.setattr(house.blobs, "free_space", lambda: AHEAD + len(PDF))
     going_on = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -272,6 +272,24 @@ def test_one_bad_row_does_not_hurt_its_group(house: House) -> None:
 
     house.run(work)
     assert sorted(job.ticket.title for job in house.jobs()) == ["also good", "good"]
+
+
+def test_one_wrong_document_does_not_hurt_its_group(house: House) -> None:
+    """Of documents that come at once, each that is no PDF is refused for itself; who goes away harms nobody."""
+
+    async def work(intake: Intake) -> None:
+        bodies = [PDF + b"1", b"GIF89a", PDF + b"2", b"", PDF + b"3"]
+        tasks = [asyncio.create_task(intake.accept(TICKET, sent(body))) for body in bodies]
+        await asyncio.sleep(0)
+        tasks[4].cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [getattr(one, "code", type(one).__name__) for one in outcomes] == [
+            *("CapturedJob", "format-error", "CapturedJob", "empty", "CancelledError")
+        ]
+
+    house.run(work)
+    assert house.woken >= 1
+    assert house.spooled() == []
 
 
 def test_a_broken_archive_is_a_temporary_error(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

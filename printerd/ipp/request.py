@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -227,11 +228,16 @@ def response(request: Message, status: Status, *groups: Group, message: str = ""
     ``message`` becomes status-message, written in ``language``. The version is
     the client's, or the nearest below it that we speak.
     """
-    operation = [attribute("attributes-charset", "utf-8"), attribute("attributes-natural-language", language)]
+    head = Group(GroupTag.OPERATION, _head(language))
     if message:
-        operation.append(attribute("status-message", message))
-    head = Group(GroupTag.OPERATION, tuple(operation))
+        head = Group(GroupTag.OPERATION, (*head, attribute("status-message", message)))
     return Message(_nearest(request.version), status, request.request_id, (head, *groups))
+
+
+@cache
+def _head(language: str) -> tuple[Attribute, ...]:
+    """What every answer begins with (RFC 8011 section 4.1.4.2). Languages are ours: there are few."""
+    return (attribute("attributes-charset", "utf-8"), attribute("attributes-natural-language", language))
 
 
 def refusal(request: Message, error: IppError) -> Message:

@@ -176,6 +176,8 @@ PRIVATE: Final = frozenset(
     {"job-name", "job-originating-user-name", "job-state-message", "document-name-supplied", "job-more-info"}
 )
 """What only the owner sees."""
+ALIKE: Final = frozenset({"job-state", "job-state-reasons", "job-state-message"})
+"""What says the same of many jobs: built once."""
 CREATED: Final = ("job-uri", "job-id", "job-uuid", "job-state", "job-state-reasons", "job-state-message")
 """The answer to every operation that makes a job (RFC 8011 section 4.2.1.2)."""
 
@@ -192,7 +194,11 @@ def group(job: Job, viewer: Viewer, requested: tuple[str, ...]) -> Group:
 
 def _build(name: str, seen: _Seen) -> Attribute:
     data = _ATTRIBUTES[name](seen)
-    return attribute(name, *data) if isinstance(data, tuple) else attribute(name, data)
+    build = _alike if name in ALIKE else attribute
+    return build(name, *data) if isinstance(data, tuple) else build(name, data)
+
+
+_alike = lru_cache(maxsize=1024, typed=True)(attribute)
 
 
 def _exists(name: str, seen: _Seen) -> bool:

@@ -9,7 +9,7 @@ ten jobs and with a million.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -71,12 +71,67 @@ class Job:
 # Coming in
 
 
-def add(
-    connection: sa.Connection, ticket: Ticket, original: Blob, now: datetime, *, sender_key: str | None = None
-) -> CapturedJob:
-    """A job that came whole: ``received``, under the next number."""
-    job, number = _insert(connection, ticket, JobState.RECEIVED, now, **_document(original, now), sender_key=sender_key)
-    return CapturedJob(job, number, ticket, original, now)
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A document that came whole: its bytes are durable, its row is not there yet.
+
+    A ``sender_key`` names one document of one job of the sender.
+    """
+
+    ticket: Ticket
+    original: Blob
+    sender_key: str | None = None
+
+    @property
+    def likeness(self) -> tuple[str, ...]:
+        """What is the same when the sender sends the same job again: its key; or, sent again within ten minutes to a
+        printer whose answer never went out, the bytes, the user, the host and the title.
+        """
+        if self.sender_key is not None:
+            return (self.sender_key,)
+        return (self.original.digest, self.ticket.host, self.ticket.user, self.ticket.title)
+
+
+def take(connection: sa.Connection, arrivals: Sequence[Arrival], now: datetime) -> list[CapturedJob]:
+    """The jobs of documents that came whole, in their order: one that is sent again is there already, all others are
+    new and ``received``, under the next numbers.
+    """
+    found = _repeated(connection, arrivals, now)
+    number, rows = last_number(connection), []
+    for arrival in arrivals:
+        if arrival.likeness not in found:
+            number += 1
+            job = CapturedJob(JobId(str(uuid.uuid4())), number, arrival.ticket, arrival.original, now)
+            rows.append(_row(job.id, number, arrival.ticket, JobState.RECEIVED, now) | _came(arrival, now))
+            found[arrival.likeness] = job
+    if rows:
+        connection.execute(jobs.insert(), rows)
+    return [found[arrival.likeness] for arrival in arrivals]
+
+
+def _repeated(
+    connection: sa.Connection, arrivals: Sequence[Arrival], now: datetime
+) -> dict[tuple[str, ...], CapturedJob]:
+    """The jobs that are sent again, by their likeness."""
+    found: dict[tuple[str, ...], CapturedJob] = {}
+    if keys := [arrival.sender_key for arrival in arrivals if arrival.sender_key is not None]:
+        for row in connection.execute(_SENT_AS, {"keys": keys}):
+            found[row.sender_key,] = _job(row, {}).captured()
+    if originals := [arrival.original.digest for arrival in arrivals if arrival.sender_key is None]:
+        for row in connection.execute(_SENT_AGAIN, {"originals": originals, "since": now - REPEATED_WITHIN}):
+            found.setdefault((row.original, row.host, row.user, row.title), _job(row, {}).captured())
+    return found
+
+
+# Built once: every print asks.
+_SENT_AS = sa.select(jobs).where(jobs.c.sender_key.in_(sa.bindparam("keys", expanding=True)))
+_SENT_AGAIN = (
+    sa.select(jobs)
+    .where(jobs.c.original.in_(sa.bindparam("originals", expanding=True)))
+    .where(jobs.c.answered.is_(False), jobs.c.state != JobState.CANCELED)
+    .where(jobs.c.received_at >= sa.bindparam("since"))
+    .order_by(jobs.c.number)
+)
 
 
 def open_job(connection: sa.Connection, ticket: Ticket, now: datetime, deadline: datetime) -> Job:
@@ -174,32 +229,6 @@ def _settled(cutoff: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-def repetition(
-    connection: sa.Connection, ticket: Ticket, original: Digest, now: datetime, sender_key: str | None
-) -> Job | None:
-    """The job that the sender is sending again, if it is.
-
-    A ``sender_key`` names one document of one job of the sender. Without it, the same
-    bytes from the same user and host under the same title, sent again within ten
-    minutes to a printer whose answer never went out, are the same job.
-    """
-    if sender_key is not None:
-        return next(iter(_select(connection, _SENT_AS, {"key": sender_key})), None)
-    same = {"original": original, "host": ticket.host, "user": ticket.user, "title": ticket.title}
-    return next(iter(_select(connection, _SENT_AGAIN, same | {"since": now - REPEATED_WITHIN})), None)
-
-
-# Built once: every print asks.
-_SENT_AS = sa.select(jobs).where(jobs.c.sender_key == sa.bindparam("key")).limit(1)
-_SENT_AGAIN = (
-    sa.select(jobs)
-    .where(*(jobs.c[name] == sa.bindparam(name) for name in ("original", "host", "user", "title")))
-    .where(jobs.c.answered.is_(False), jobs.c.state != JobState.CANCELED)
-    .where(jobs.c.received_at >= sa.bindparam("since"))
-    .limit(1)
-)
-
-
 def overdue(connection: sa.Connection, now: datetime) -> list[JobId]:
     """Jobs whose document did not come in time."""
     query = sa.select(jobs.c.id).where(jobs.c.state == JobState.INCOMING, jobs.c.next_at < now)
@@ -226,14 +255,21 @@ def _insert(
 ) -> tuple[JobId, int]:
     """Numbers are dense from 1: the caller's transaction holds the write lock (``Database.write``)."""
     job, number = JobId(str(uuid.uuid4())), last_number(connection) + 1
-    row = {"id": job, "number": number, "state": state, "created_at": now}
-    connection.execute(jobs.insert(), row | _told(ticket) | values)
+    connection.execute(jobs.insert(), _row(job, number, ticket, state, now) | values)
     return job, number
+
+
+def _row(job: JobId, number: int, ticket: Ticket, state: JobState, now: datetime) -> dict[str, Any]:
+    return {"id": job, "number": number, "state": state, "created_at": now} | _told(ticket)
 
 
 def _told(ticket: Ticket) -> dict[str, Any]:
     names = ("printer", "user", "host", "title", "media_type", "source")
     return {name: getattr(ticket, name) for name in names} | {"options": dict(ticket.options)}
+
+
+def _came(arrival: Arrival, now: datetime) -> dict[str, Any]:
+    return _document(arrival.original, now) | {"sender_key": arrival.sender_key}
 
 
 def _document(original: Blob, now: datetime) -> dict[str, Any]:
@@ -245,9 +281,9 @@ def _change(connection: sa.Connection, job: JobId, states: Iterable[JobState], v
     return connection.execute(statement).rowcount == 1
 
 
-def _select(connection: sa.Connection, query: sa.Select[Any], values: Mapping[str, Any] | None = None) -> list[Job]:
+def _select(connection: sa.Connection, query: sa.Select[Any]) -> list[Job]:
     """The jobs of a query in its order, each with the count of its invoices by state."""
-    rows = connection.execute(query, values).all()
+    rows = connection.execute(query).all()
     counts = _invoice_counts(connection, [row.id for row in rows])
     return [_job(row, counts.get(row.id, {})) for row in rows]
 

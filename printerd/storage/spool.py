@@ -10,8 +10,10 @@ import hashlib
 import os
 import secrets
 import threading
+import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Final, Self
@@ -26,6 +28,8 @@ PIECE: Final = 256 * 1024
 """Bytes that are inflated and written at a time."""
 AHEAD: Final = 4 * 1024 * 1024
 """Bytes of disk that an upload of unknown length sets aside at a time."""
+FRESH: Final = 0.1
+"""Seconds for which the file system's word on its free space holds."""
 SPOOLED: Final = "incoming-"
 """How our spool files begin: other processes spool in the same folder."""
 INFLATERS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -39,9 +43,15 @@ class Room:
         self._blobs = blobs
         self._keep = keep
         self._promised = 0
+        self._free = 0
+        self._asked_at = -FRESH
 
     def left(self) -> int:
-        return self._blobs.free_space() - self._promised - self._keep
+        """Bytes; the file system is asked when its last word is older than :data:`FRESH`."""
+        now = time.monotonic()
+        if now - self._asked_at >= FRESH:
+            self._free, self._asked_at = self._blobs.free_space(), now
+        return self._free - self._promised - self._keep
 
     def require(self, size: int) -> None:
         if self.left() < size:
@@ -56,6 +66,11 @@ class Room:
 
     def release(self, size: int) -> None:
         self._promised -= size
+
+    def use(self, size: int) -> None:
+        """So much of what was promised is on the disk, which the file system will say when it is asked again."""
+        self._promised -= size
+        self._free -= size
 
 
 class Upload:
@@ -74,25 +89,32 @@ class Upload:
         self._room.release(self._promised)
 
     def written(self, size: int) -> None:
-        """``size`` bytes are on the disk by now, of which the file system knows."""
-        used = min(size - self._written, self._promised)
-        self._room.release(used)
-        self._promised -= used
-        self._written = size
+        """``size`` bytes are on the disk by now, and more are coming."""
+        self.ended(size)
         if not self._promised:
             self._room.promise(AHEAD)
             self._promised = AHEAD
 
+    def ended(self, size: int) -> None:
+        """``size`` bytes are on the disk, and no more come."""
+        used = min(size - self._written, self._promised)
+        self._room.use(used)
+        self._promised -= used
+        self._written = size
+
 
 class Spool:
-    """One document on its way to the disk. :meth:`write` and :meth:`finish` run in a thread and raise :class:`Refused`.
+    """One document on its way to the disk: pieces are kept until there are enough of them to write.
 
-    Left by an exception, nothing remains of the file.
+    :meth:`write` and :meth:`finish` run in a thread and raise :class:`Refused`, or :class:`TransientError` when the
+    disk is full or away. Left by an exception, nothing remains of the file.
     """
 
     def __init__(self, folder: Path, limit: int, declared: str, compression: str) -> None:
         self.path = folder / f"{SPOOLED}{secrets.token_hex(16)}"
         self.size = 0
+        self.waiting = 0
+        """Bytes that are kept and not written yet."""
         self.media_type = ""
         self._limit = limit
         self._declared = declared
@@ -100,6 +122,7 @@ class Spool:
         self._inflater = zlib.decompressobj(INFLATERS[compression]) if compression in INFLATERS else None
         self._hash = hashlib.sha256()
         self._head = b""
+        self._pieces: list[bytes] = []
         self._file: FileIO | None = None
         self._busy = threading.Lock()
         self._over = False
@@ -117,28 +140,46 @@ class Spool:
                 self.path.unlink(missing_ok=True)
 
     @property
+    def compressed(self) -> bool:
+        return self._inflater is not None
+
+    @property
     def digest(self) -> Digest:
         return Digest(self._hash.hexdigest())
 
     def blob(self) -> Blob:
         return Blob(self.digest, self.size, self.media_type)
 
-    def write(self, pieces: list[bytes]) -> None:
-        with self._busy:
-            if not self._over:
-                self._inflate(b"".join(pieces))
+    def keep(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self.waiting += len(piece)
 
-    def finish(self, pieces: list[bytes]) -> None:
-        """The last pieces, and the sync that makes the file's bytes durable."""
-        self.write(pieces)
-        with self._busy:
-            if self._file is None or not self.size:
-                raise Refused("empty")
-            if self._inflater is not None and not self._inflater.eof:
-                raise self._damaged()
-            self._judge()
-            os.fdatasync(self._file.fileno())
-            self._file.close()
+    def write(self) -> None:
+        """Put what is kept into the file."""
+        with self._busy, _of_disk():
+            self._write()
+
+    def finish(self) -> None:
+        """The last pieces, and the sync that makes the file's bytes durable; once."""
+        with self._busy, _of_disk():
+            if not self._over:
+                self._finish()
+                self._over = True
+
+    def _write(self) -> None:
+        pieces, self._pieces, self.waiting = self._pieces, [], 0
+        if not self._over:
+            self._inflate(b"".join(pieces))
+
+    def _finish(self) -> None:
+        self._write()
+        if self._file is None or not self.size:
+            raise Refused("empty")
+        if self._inflater is not None and not self._inflater.eof:
+            raise self._damaged()
+        self._judge()
+        os.fdatasync(self._file.fileno())
+        self._file.close()
 
     def _inflate(self, data: bytes) -> None:
         """Put ``data`` as it is meant, at most :data:`PIECE` bytes at a time. What follows the end is damage."""
@@ -182,3 +223,11 @@ class Spool:
         if settled is None:
             raise Refused("format-error", declared=self._declared)
         self.media_type = settled
+
+
+@contextmanager
+def _of_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TransientError.of_disk("The spool", error, "print clients try again by themselves") from error

@@ -1,68 +1,101 @@
 """Group commit: many tasks ask, one transaction writes for all that wait.
 
-One rule: an ask is answered only when its file lies under its digest, the
-file's folder is synced, and the transaction is durable. There is no timer:
-while one group is being written the next one gathers, so a lone ask waits for
-nobody and a crowd shares one sync.
+One rule: an ask is answered only when its file is synced and lies under its
+digest, the file's folder is synced, and the transaction is durable. There is
+no timer: while one group is being written the next one gathers, so a lone ask
+waits for nobody and a crowd shares one sync.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from printerd.model import Digest
 from printerd.storage import database
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
+from printerd.storage.spool import Spool
 
 GROUP: Final = 256
 """The most asks in one transaction: nobody waits for an endless one."""
 NOTED: Final = 1.0
 """Seconds that a note may stay in memory while nothing else is written."""
+THREADS: Final = 8
+"""Files that are synced at the same time: the disk does together what waits for it together."""
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+Taken = TypeVar("Taken")
 Act = Callable[[sa.Connection], T]
 
 
 @dataclass(frozen=True, slots=True)
-class _Ask:
-    act: Act[Any]
+class _Wish:
+    """Somebody wants something written."""
+
     future: asyncio.Future[Any]
-    file: tuple[Path, Digest] | None
+    act: Act[Any]
 
 
-class Writer:
-    """Writes for one event loop. ``committed`` is called after each group that took in files."""
+@dataclass(frozen=True, slots=True)
+class _Arrived(Generic[Item]):
+    """A document has come; what is known of it is ``item``."""
 
-    def __init__(self, store: Database, blobs: Blobs, committed: Callable[[], None]) -> None:
+    future: asyncio.Future[Any]
+    item: Item
+    spool: Spool
+
+
+class Writer(Generic[Item, Taken]):
+    """Writes for one event loop. ``take`` makes rows of all documents of a group, and answers in their order;
+    ``committed`` is called after each group in which documents were taken.
+    """
+
+    def __init__(
+        self,
+        store: Database,
+        blobs: Blobs,
+        take: Callable[[sa.Connection, Sequence[Item]], Sequence[Taken]],
+        committed: Callable[[], None],
+    ) -> None:
         self._database = store
         self._blobs = blobs
+        self._take = take
         self._committed = committed
-        self._asks: list[_Ask] = []
+        self._asks: list[_Wish | _Arrived[Item]] = []
         self._notes: list[Act[None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._syncing = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
         self._running: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def write(self, act: Act[T], file: tuple[Path, Digest] | None = None) -> T:
+    async def write(self, act: Act[T]) -> T:
         """Run ``act`` in the next transaction and return what it returned, once that is durable.
 
-        A synced spool ``file`` is taken into the blobs first; from this call on it
-        belongs to the writer, which removes it when the write fails. ``act`` may
-        raise: what it wrote is undone, what others wrote in the same group is not.
+        ``act`` may raise: what it wrote is undone, what others wrote in the same group is not.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._asks.append(_Ask(act, future, file))
-        self._start()
+        self._ask(_Wish(future, act))
         return await future
+
+    async def take(self, item: Item, spool: Spool) -> Taken:
+        """The document of ``spool``, finished, under its digest and with its row.
+
+        From this call on the spool belongs to the writer, which removes its file when the write fails.
+        """
+        future: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        self._ask(_Arrived(future, item, spool))
+        return await future
+
+    def _ask(self, ask: _Wish | _Arrived[Item]) -> None:
+        self._asks.append(ask)
+        self._start()
 
     def note(self, act: Act[None]) -> None:
         """Run ``act`` before the next ask, or within :data:`NOTED` seconds: once, however often it is noted till then.
@@ -81,6 +114,7 @@ class Writer:
         if self._running is not None:
             await self._running
         self._thread.shutdown()
+        self._syncing.shutdown()
 
     def _start(self) -> None:
         if self._timer is not None:
@@ -100,34 +134,68 @@ class Writer:
             except Exception as error:
                 results = [error] * len(group)
             _answer(group, results)
-            if any(ask.file for ask in group):
+            if any(_is_taken(ask, result) for ask, result in zip(group, results, strict=True)):
                 loop.call_soon(self._committed)
         self._running = None
 
-    def _commit(self, notes: list[Act[None]], group: list[_Ask]) -> list[Any]:
+    def _commit(self, notes: list[Act[None]], group: list[_Wish | _Arrived[Item]]) -> list[Any]:
         """In the writer's thread. Results stand in the order of ``group``; an exception is a result too."""
-        files = [ask.file for ask in group if ask.file]
+        failures = self._finished([ask.spool for ask in group if isinstance(ask, _Arrived)])
+        ready = [ask for ask in group if not (isinstance(ask, _Arrived) and ask.spool in failures)]
+        results = iter(self._written(notes, ready))
+        return [
+            failures[ask.spool] if isinstance(ask, _Arrived) and ask.spool in failures else next(results)
+            for ask in group
+        ]
+
+    def _finished(self, spools: list[Spool]) -> dict[Spool, Exception]:
+        """Every file whole and synced, several at a time (a lone one here); or why it is not."""
+        outcomes = map(_finish, spools) if len(spools) == 1 else self._syncing.map(_finish, spools)
+        return {spool: failure for spool, failure in zip(spools, outcomes, strict=True) if failure is not None}
+
+    def _written(self, notes: list[Act[None]], group: list[_Wish | _Arrived[Item]]) -> list[Any]:
+        spools = [ask.spool for ask in group if isinstance(ask, _Arrived)]
         try:
-            self._blobs.adopt(files)
+            self._blobs.adopt([(spool.path, spool.digest) for spool in spools])
             with self._database.write() as connection:
                 for note in notes:
                     note(connection)
-                return _results(connection, group)
+                return self._results(connection, group)
         except Exception:
-            for path, _ in files:
-                path.unlink(missing_ok=True)
+            for spool in spools:
+                spool.path.unlink(missing_ok=True)
             raise
 
+    def _results(self, connection: sa.Connection, group: list[_Wish | _Arrived[Item]]) -> list[Any]:
+        """What each ask came to. All are tried together; when one fails, each once more by itself."""
+        together = database.attempt(connection, partial(self._each, connection, group))
+        if not isinstance(together, Exception):
+            return list(together)
+        return [database.attempt(connection, partial(self._one, connection, ask)) for ask in group]
 
-def _results(connection: sa.Connection, group: list[_Ask]) -> list[Any]:
-    """What each act returned or raised. All are tried together; when one fails, each once more by itself."""
-    together = database.attempt(connection, lambda: [ask.act(connection) for ask in group])
-    if not isinstance(together, Exception):
-        return list(together)
-    return [database.attempt(connection, partial(ask.act, connection)) for ask in group]
+    def _each(self, connection: sa.Connection, group: list[_Wish | _Arrived[Item]]) -> list[Any]:
+        items = [ask.item for ask in group if isinstance(ask, _Arrived)]
+        taken: Iterator[Taken] = iter(self._take(connection, items) if items else ())
+        return [next(taken) if isinstance(ask, _Arrived) else ask.act(connection) for ask in group]
+
+    def _one(self, connection: sa.Connection, ask: _Wish | _Arrived[Item]) -> Any:
+        return self._each(connection, [ask])[0]
 
 
-def _answer(group: list[_Ask], results: list[Any]) -> None:
+def _is_taken(ask: _Wish | _Arrived[Any], result: Any) -> bool:
+    return isinstance(ask, _Arrived) and not isinstance(result, Exception)
+
+
+def _finish(spool: Spool) -> Exception | None:
+    try:
+        with spool:
+            spool.finish()
+    except Exception as error:
+        return error
+    return None
+
+
+def _answer(group: Sequence[_Wish | _Arrived[Any]], results: list[Any]) -> None:
     for ask, result in zip(group, results, strict=True):
         if ask.future.done():  # whoever asked has gone
             continue

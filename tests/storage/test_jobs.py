@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from printerd.model import Blob, Digest, InvoiceState, JobId, JobState, Ticket
+from printerd.model import Blob, CapturedJob, Digest, InvoiceState, JobId, JobState, Ticket
 from printerd.storage import jobs, schema
 from printerd.storage.database import Database
 
@@ -29,6 +29,13 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
+def _taken(
+    connection: sa.Connection, ticket: Ticket = TICKET, now: datetime = NOW, key: str | None = None
+) -> CapturedJob:
+    (job,) = jobs.take(connection, [jobs.Arrival(ticket, ORIGINAL, key)], now)
+    return job
+
+
 def _invoice(connection: sa.Connection, job: JobId, position: int, state: InvoiceState) -> None:
     columns = {"reading": {}, "corrections": {}, "reasons": [], "accepted": [], "first_page": 1, "last_page": 1}
     when = {"created_at": NOW, "updated_at": NOW}
@@ -41,7 +48,7 @@ def _invoice(connection: sa.Connection, job: JobId, position: int, state: Invoic
 def test_numbers_are_dense_from_one(database: Database) -> None:
     """Whatever becomes of a job, the next one has the next number."""
     with database.write() as connection:
-        first = jobs.add(connection, TICKET, ORIGINAL, NOW)
+        first = _taken(connection)
         _, second = jobs.refuse(connection, TICKET, NOW, {"code": "cut"}, "The document was cut.")
         third = jobs.open_job(connection, TICKET, NOW, LATER)
     assert (first.number, second, third.number) == (1, 2, 3)
@@ -51,7 +58,7 @@ def test_a_job_is_read_back_as_it_was_told(database: Database) -> None:
     """User, host, title and options come back character by character, control characters included."""
     ticket = replace(TICKET, title="../..;rm\x07 é", user="nobody\n")
     with database.write() as connection:
-        added = jobs.add(connection, ticket, ORIGINAL, NOW)
+        added = _taken(connection, ticket)
     with database.read() as connection:
         job = jobs.get(connection, 1)
         assert job == jobs.find(connection, added.id)
@@ -89,7 +96,7 @@ def test_an_open_job_is_overdue_at_its_deadline(database: Database) -> None:
 def test_cancel_before_the_worker_takes_it(database: Database) -> None:
     """What the pipeline has taken up can no longer be canceled."""
     with database.write() as connection:
-        taken, waiting = (jobs.add(connection, TICKET, ORIGINAL, NOW) for _ in range(2))
+        taken, waiting = (_taken(connection, key=key) for key in "ab")
         connection.execute(sa.update(schema.jobs).where(schema.jobs.c.id == taken.id).values(state="processing"))
         assert not jobs.cancel(connection, taken.id, NOW, "")
         assert jobs.cancel(connection, waiting.id, NOW, "Canceled by anna")
@@ -111,28 +118,39 @@ def test_the_same_again_without_an_answer(
 ) -> None:
     """The same bytes, user, host and title within ten minutes of an unanswered job are that job."""
     with database.write() as connection:
-        first = jobs.add(connection, TICKET, ORIGINAL, NOW)
-        again = jobs.repetition(connection, replace(TICKET, **change), ORIGINAL.digest, NOW + later, None)  # type: ignore[arg-type]
-    assert (again is not None and again.id == first.id) is found
+        first = _taken(connection)
+        again = _taken(connection, replace(TICKET, **change), NOW + later)  # type: ignore[arg-type]
+    assert (again == first) is found
 
 
 def test_the_same_again_after_an_answer_is_a_reprint(database: Database) -> None:
     """A sender that had its answer and prints again means another job."""
     with database.write() as connection:
-        first = jobs.add(connection, TICKET, ORIGINAL, NOW)
+        first = _taken(connection)
         jobs.mark_answered(connection, [first.id])
-        assert jobs.repetition(connection, TICKET, ORIGINAL.digest, NOW, None) is None
+        assert _taken(connection).number == 2
+
+
+def test_a_crowd_is_taken_as_one_after_the_other_would_be(database: Database) -> None:
+    """Documents of one transaction are numbered in their order, and one that comes twice in it is one job."""
+    titles = ("a", "b", "a", "c")
+    with database.write() as connection:
+        earlier = _taken(connection, replace(TICKET, title="c"))
+        arrivals = [jobs.Arrival(replace(TICKET, title=title), ORIGINAL) for title in titles]
+        arrivals += [jobs.Arrival(TICKET, ORIGINAL, key) for key in ("u:1", "u:2", "u:1")]
+        taken = jobs.take(connection, arrivals, LATER)
+    assert [job.number for job in taken] == [2, 3, 2, 1, 4, 5, 4]
+    assert taken[3] == earlier
 
 
 def test_a_sender_key_names_one_job_for_ever(database: Database) -> None:
     """A backend's key finds its job whether or not it was answered, and no other key does."""
     with database.write() as connection:
-        first = jobs.add(connection, TICKET, ORIGINAL, NOW, sender_key="u:1")
+        first = _taken(connection, key="u:1")
         jobs.mark_answered(connection, [first.id])
-        found = jobs.repetition(connection, TICKET, Digest("f" * 64), NOW + timedelta(days=9), "u:1")
-        assert found is not None
-        assert found.id == first.id
-        assert jobs.repetition(connection, TICKET, ORIGINAL.digest, NOW, "u:2") is None
+        other = Blob(Digest("f" * 64), 1, "application/pdf")
+        assert jobs.take(connection, [jobs.Arrival(TICKET, other, "u:1")], NOW + timedelta(days=9)) == [first]
+        assert _taken(connection, key="u:2") != first
 
 
 def _every_kind(connection: sa.Connection) -> None:
@@ -140,7 +158,7 @@ def _every_kind(connection: sa.Connection) -> None:
     for received in (NOW, NOW - timedelta(hours=1)):
         for state in JobState:
             for invoice in (None, *InvoiceState):
-                job = jobs.add(connection, TICKET, ORIGINAL, received).id
+                job = _taken(connection, now=received, key=f"{received} {state} {invoice}").id
                 values = {"state": state, "received_at": None if state == "incoming" else received}
                 connection.execute(sa.update(schema.jobs).where(schema.jobs.c.id == job).values(values))
                 if invoice:
@@ -165,8 +183,8 @@ def test_lists_and_jobs_agree_on_what_is_settled(database: Database) -> None:
 def test_lists_are_limited_by_owner_number_and_length(database: Database) -> None:
     """my-jobs, first-job-id and limit narrow the list."""
     with database.write() as connection:
-        for user in ("anna", "bert", "anna", "anna"):
-            jobs.add(connection, replace(TICKET, user=user), ORIGINAL, NOW)
+        for number, user in enumerate(("anna", "bert", "anna", "anna")):
+            _taken(connection, replace(TICKET, user=user), key=f"{number}")
         mine = jobs.listed(connection, NOW, owner=("anna", TICKET.host))
         assert [job.number for job in mine] == [4, 3, 1]
         assert [job.number for job in jobs.listed(connection, NOW, first=3)] == [4, 3]
@@ -177,7 +195,7 @@ def test_lists_are_limited_by_owner_number_and_length(database: Database) -> Non
 def test_invoices_are_counted_by_state(database: Database) -> None:
     """A job tells how many of its invoices are archived and how many wait."""
     with database.write() as connection:
-        job = jobs.add(connection, TICKET, ORIGINAL, NOW)
+        job = _taken(connection)
         for position, state in enumerate((InvoiceState.ARCHIVED, InvoiceState.WAITING, InvoiceState.ARCHIVED)):
             _invoice(connection, job.id, position, state)
         found = jobs.get(connection, job.number)
@@ -188,7 +206,7 @@ def test_invoices_are_counted_by_state(database: Database) -> None:
 def test_history_costs_nothing(database: Database) -> None:
     """Adding, listing and looking for a repetition read no more rows with 100,000 jobs behind them than with none."""
     with database.write() as connection:
-        jobs.add(connection, TICKET, ORIGINAL, NOW - timedelta(days=1))
+        _taken(connection, now=NOW - timedelta(days=1))
         connection.execute(
             sa.text(
                 "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
@@ -199,7 +217,7 @@ def test_history_costs_nothing(database: Database) -> None:
         )
         plans = [
             _steps(connection, lambda: jobs.last_number(connection)),
-            _steps(connection, lambda: jobs.repetition(connection, TICKET, ORIGINAL.digest, NOW, None)),
+            _steps(connection, lambda: _taken(connection)),
             _steps(connection, lambda: jobs.get(connection, 5)),
             _steps(connection, lambda: jobs.queued(connection)),
             _steps(connection, lambda: jobs.listed(connection, NOW, limit=10)),
