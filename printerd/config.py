@@ -159,7 +159,9 @@ class Rehearsal(Section):
 class Pools(Section):
     readers: int = Field(2, gt=0, description="Processes that read documents.")
     sealers: int = Field(2, gt=0, description="Processes that sign.")
-    reader_seconds: float = Field(60, gt=0, description="Time that one document may take to be read.")
+    reader_seconds: float = Field(
+        60, gt=0, description="Time that a document, or a range of a large one, may take to be read."
+    )
 
 
 class Settings(BaseSettings):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -16,7 +16,7 @@ import pypdfium2 as pdfium  # type: ignore[import-untyped]  # ships no types
 import pypdfium2.raw as fpdf  # type: ignore[import-untyped]  # the same
 
 from printerd.errors import DocumentError
-from printerd.model import Box
+from printerd.model import Box, PageRange
 
 PAGE_LIMIT = 10_000
 _TAIL = 2048
@@ -69,9 +69,37 @@ _start_of, _end_of, _middle_of = attrgetter("start"), attrgetter("end"), attrget
 
 def read_pages(pdf: bytes, *, page_limit: int = PAGE_LIMIT) -> tuple[Page, ...]:
     """Takes text and words of every page. Raises :class:`DocumentError` for what is no readable PDF."""
+    with opened(pdf, page_limit=page_limit) as document:
+        return document.read(document.all)
+
+
+class Document:
+    """An open PDF, of which pages are read as they are asked for."""
+
+    def __init__(self, pdf: pdfium.PdfDocument) -> None:
+        self._pdf = pdf
+        self.pages = len(pdf)
+
+    @property
+    def all(self) -> PageRange:
+        return PageRange(1, self.pages)
+
+    def page(self, number: int) -> Page:
+        return self.read(PageRange(number, number))[0]
+
+    def read(self, pages: PageRange) -> tuple[Page, ...]:
+        """Text and words of some pages. Raises :class:`DocumentError` when one cannot be read, or is not there."""
+        try:
+            return tuple(_page(self._pdf, index) for index in range(pages.first - 1, pages.last))
+        except pdfium.PdfiumError as error:
+            raise DocumentError(f"A page cannot be read: {error}", code="unreadable", remedy=_AGAIN) from error
+
+
+@contextmanager
+def opened(pdf: bytes, *, page_limit: int = PAGE_LIMIT) -> Iterator[Document]:
+    """A document as long as the context lasts. Raises :class:`DocumentError` for what is no readable PDF."""
     require_whole(pdf)
-    document = _opened(pdf)
-    try:
+    with closing(_opened(pdf)) as document:
         if len(document) > page_limit:
             raise DocumentError(
                 f"The document has {len(document)} pages; {page_limit} is the limit.",
@@ -80,11 +108,7 @@ def read_pages(pdf: bytes, *, page_limit: int = PAGE_LIMIT) -> tuple[Page, ...]:
             )
         if len(document) == 0:
             raise DocumentError("The document has no pages.", code="empty", remedy="Print it again from the ERP.")
-        return tuple(_page(document, index) for index in range(len(document)))
-    except pdfium.PdfiumError as error:
-        raise DocumentError(f"A page cannot be read: {error}", code="unreadable", remedy=_AGAIN) from error
-    finally:
-        document.close()
+        yield Document(document)
 
 
 _AGAIN = "Print it again from the ERP; if it fails again, look at its PDF export."

@@ -129,6 +129,7 @@ class Pool:
             place.mkdir(parents=True, mode=0o700)
         self._begin = {"arguments": dict(arguments), "limits": asdict(limits) if limits else None}
         self._closed = False
+        self.size = size
         self._children: LifoQueue[_Child] = LifoQueue()
         for _ in range(size):
             self._children.put(self._server.fork(self._begin, self._calls))

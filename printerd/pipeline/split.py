@@ -7,10 +7,11 @@ would reach somebody else's customer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import pikepdf
 
@@ -79,14 +80,30 @@ def _look_after(page: Page, before: Sequence[Seen]) -> Seen:
     return Seen(heads=_HEAD.search(page.text) is not None)
 
 
-def split(seen: Sequence[Seen]) -> tuple[Part, ...]:
-    """The invoices of a document, in the order of its pages; every page is in exactly one."""
+def look_again(seen: Sequence[Seen], seams: Collection[int], page: Callable[[int], Page]) -> tuple[Seen, ...]:
+    """The marks of a whole document of which each range was looked at by itself.
+
+    ``seams`` are the numbers of the pages with which ranges begin. One that has no layout of its own may go on the page
+    before, of which its range knew nothing, and so may those that follow it: these are looked at again.
+    """
+    whole = list(seen)
+    for seam in seams:
+        for index in range(seam - 1, len(whole)):
+            before = whole[max(index - 1, 0) : index]
+            if whole[index].template or not any(earlier.template for earlier in before):
+                break
+            whole[index] = _look_after(page(index + 1), before)
+    return tuple(whole)
+
+
+def split(seen: Sequence[Seen], first: int = 1) -> tuple[Part, ...]:
+    """The invoices of some pages, the ``first`` and those that follow, in their order; each page is in exactly one."""
     groups: list[list[Seen]] = []
     for page in seen:
         if not groups or _begins(groups[-1], page):
             groups.append([])
         groups[-1].append(page)
-    parts, first = [], 1
+    parts = []
     for group in groups:
         template = next((page.template for page in group if page.template), None)
         parts.append(Part(PageRange(first, first + len(group) - 1), template))
@@ -126,15 +143,27 @@ PARTS_LIMIT = 1 << 30
 """Bytes of all parts together. A picture that all pages share is in each: 8 MB on 1,000 pages would fill the disk."""
 
 
-def write_parts(pdf: bytes, parts: Sequence[Part], folder: Path) -> tuple[list[str | None], list[str]]:
+def write_parts(
+    pdf: bytes, parts: Sequence[Part], folder: Path, *, whole: bool = True, written: int = 0
+) -> tuple[list[str | None], list[str]]:
     """Writes ``0.pdf``, ``1.pdf``, … into ``folder``, without anything that acts when it is opened.
 
-    Returns their names and what was removed. A document of one invoice with nothing to remove is not rewritten: its
-    name is None. The same document gives the same bytes. Raises :class:`DocumentError` when it cannot be taken apart.
+    ``whole``: these are all parts of the document; else others are written elsewhere, and ``written`` bytes were.
+    Returns their names and what was removed; what acts at the document's opening is told with its first page.
+    A document of one invoice with nothing to remove is not rewritten: its name is None. The same document gives the
+    same bytes. Raises :class:`DocumentError` when it cannot be taken apart.
     """
+    _require(room := PARTS_LIMIT - written)
+    if not parts:
+        return [], []
     try:
         with pikepdf.open(BytesIO(pdf)) as document:
-            return _written(document, parts, folder)
+            clean = whole or parts[0].pages.first == 1
+            removed = strip(document) if clean else []
+            if whole and len(parts) == 1:
+                return [_again(document, folder) if removed else None], removed
+            acting = _written(document, parts, folder, clean=clean, room=room)
+            return [_name(index) for index in range(len(parts))], sorted({*removed, *acting})
     except pikepdf.PdfError as error:
         raise DocumentError(
             f"The document is damaged: {error}",
@@ -143,43 +172,53 @@ def write_parts(pdf: bytes, parts: Sequence[Part], folder: Path) -> tuple[list[s
         ) from error
 
 
-def _written(document: pikepdf.Pdf, parts: Sequence[Part], folder: Path) -> tuple[list[str | None], list[str]]:
-    removed = strip(document)
-    if len(parts) == 1 and not removed:
-        return [None], []
-    names: list[str | None] = [f"{index}.pdf" for index in range(len(parts))]
-    if len(parts) == 1:
-        _save(document, folder / "0.pdf")
-        return names, removed
-    shared, left = _share_resources(document), PARTS_LIMIT
+def _name(index: int) -> str:
+    return f"{index}.pdf"
+
+
+def _again(document: pikepdf.Pdf, folder: Path) -> str:
+    with (folder / _name(0)).open("wb") as out:
+        _save(document, out)
+    return _name(0)
+
+
+def _written(document: pikepdf.Pdf, parts: Sequence[Part], folder: Path, *, clean: bool, room: int) -> set[str]:
+    """Writes each part, within ``room`` bytes in all, and returns what acts in those of one that is not ``clean``."""
+    shared, acting = _share_resources(document), set[str]()
     for index, part in enumerate(parts):
-        file = folder / f"{index}.pdf"
-        _write_part(document, part.pages, file, shared=shared)
-        left -= file.stat().st_size
-        if left < 0:
-            raise DocumentError(
-                f"The invoices of the document would take more than {PARTS_LIMIT >> 20} MB in all.",
-                code="too-many-pages",
-                remedy="Print it in several jobs, or with a smaller picture of the letterhead.",
-            )
-    return names, removed
+        with _taken_out(document, part.pages) as taken, (folder / _name(index)).open("wb") as out:
+            if not clean:
+                acting.update(strip(taken))
+            if shared:
+                taken.remove_unreferenced_resources()
+            _save(taken, out)
+            room -= out.tell()
+        _require(room)
+    return acting
 
 
-def _write_part(document: pikepdf.Pdf, pages: PageRange, file: Path, *, shared: bool) -> None:
+def _require(room: int) -> None:
+    if room < 0:
+        raise DocumentError(
+            f"The invoices of the document would take more than {PARTS_LIMIT >> 20} MB in all.",
+            code="too-many-pages",
+            remedy="Print it in several jobs, or with a smaller picture of the letterhead.",
+        )
+
+
+def _taken_out(document: pikepdf.Pdf, pages: PageRange) -> pikepdf.Pdf:
     """Copies pages as they are, and which layers are hidden; references to pages of others are not followed."""
-    with pikepdf.new() as part:
-        part.pages.extend(document.pages[pages.first - 1 : pages.last])
-        if (layers := document.Root.get("/OCProperties")) is not None:
-            part.Root.OCProperties = part.copy_foreign(document.make_indirect(layers))
-        if shared:
-            part.remove_unreferenced_resources()
-        _save(part, file)
+    part = pikepdf.new()
+    part.pages.extend(document.pages[pages.first - 1 : pages.last])
+    if (layers := document.Root.get("/OCProperties")) is not None:
+        part.Root.OCProperties = part.copy_foreign(document.make_indirect(layers))
+    return part
 
 
-def _save(document: pikepdf.Pdf, file: Path) -> None:
+def _save(document: pikepdf.Pdf, out: BinaryIO) -> None:
     """Nothing is decoded or compressed again: that costs twenty times the rest."""
     document.save(
-        file,
+        out,
         encryption=False,
         stream_decode_level=pikepdf.StreamDecodeLevel.none,
         compress_streams=False,

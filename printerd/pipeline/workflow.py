@@ -28,7 +28,7 @@ from printerd import logs, metrics, reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
 from printerd.evidence import ledger, records
 from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
-from printerd.pipeline import answers, check, distiller, issuing, journal
+from printerd.pipeline import check, distiller, issuing, journal, ranges
 from printerd.pipeline.pools import Pool, PoolBroken
 from printerd.pipeline.readers import Readers
 from printerd.storage import customers, database, messages
@@ -122,16 +122,14 @@ class Pipeline:
         """The pieces of one document; the reader has nothing but the document."""
         with (
             ExitStack() as opened,
-            readers.call("read", *self._asked(job, opened), self.reader_seconds) as answer,
+            ranges.read(readers, *self._asked(job, opened), self.reader_seconds) as reading,
         ):
-            reading = answers.checked(answer.values)
-            whole, name = Digest(job.original), reading["converted"]
-            if name and not all(found["pdf"] for found in reading["invoices"]):  # else no row would speak of it
-                whole = self.blobs.put(answer.file(name).read_bytes(), PDF).digest
-            files = [answer.file(found["pdf"]) if found["pdf"] else None for found in reading["invoices"]]
+            whole = Digest(job.original)
+            if reading.converted and not all(found.pdf for found in reading.invoices):  # else no row would speak of it
+                whole = self.blobs.put(reading.converted.read_bytes(), PDF).digest
             with ThreadPoolExecutor(self.threads) as threads:
-                pdfs = threads.map(lambda file: self._pdf(file, whole), files)
-                return list(map(self._piece, count(), reading["invoices"], pdfs))
+                pdfs = threads.map(lambda found: self._pdf(found.pdf, whole), reading.invoices)
+                return list(map(self._piece, count(), reading.invoices, pdfs))
 
     def _asked(self, job: sa.Row[Any], opened: ExitStack) -> tuple[Mapping[str, Any], Sequence[Path | BinaryIO]]:
         """What a reader gets: the document, and what Ghostscript made of it where that has a unit of its own."""
@@ -146,9 +144,9 @@ class Pipeline:
     def _pdf(self, file: Path | None, whole: Digest) -> Digest:
         return self.blobs.put(file.read_bytes(), PDF).digest if file else whole
 
-    def _piece(self, position: int, found: Mapping[str, Any], pdf: Digest) -> Piece:
+    def _piece(self, position: int, found: ranges.Found, pdf: Digest) -> Piece:
         """What makes two prints the same content is their words, for a print client rewrites the bytes."""
-        return Piece(position, found, pdf, Digest(found["words"] or pdf))
+        return Piece(position, found.reading, pdf, Digest(found.reading["words"] or pdf))
 
     def _filed(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], pieces: Iterable[Piece]) -> None:
         """The rows of a job's invoices. What ended in an earlier reading stays as it is, the rest gives way."""

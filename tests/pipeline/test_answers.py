@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from printerd.pipeline.answers import checked
+from printerd.model import PageRange
+from printerd.pipeline.answers import checked, checked_mending, checked_range
 from printerd.pipeline.pools import PoolBroken
 
 FOUND = {"value": "FA-1", "box": [1, 70.0, 700.0, 120.5, 712.0]}
@@ -75,3 +76,46 @@ def test_an_invoice_of_another_form_is_none(wrong: dict[str, Any]) -> None:
     """Neither half a character, which no database takes, nor a place that no page has, gets as far as a row."""
     with pytest.raises(PoolBroken, match="form"):
         checked(READING | {"invoices": [INVOICE | wrong]})
+
+
+SEEN = {"template": "moulin-fr", "number": "FA-1", "customer": "", "position": 1, "heads": False}
+RANGE: dict[str, Any] = {"removed": [], "invoices": [INVOICE | {"first": 3, "last": 4}], "seen": [SEEN, SEEN]}
+PAGES = PageRange(3, 4)
+
+
+def test_a_large_document_may_come_without_invoices() -> None:
+    """Its ranges tell of them; a small one that has none is no answer."""
+    assert checked(READING | {"pages": 51, "invoices": []}, 50)
+    with pytest.raises(PoolBroken, match="form"):
+        checked(READING | {"pages": 50, "invoices": []}, 50)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seen": [SEEN]},
+        {"seen": [SEEN, SEEN | {"template": None}]},
+        {"seen": [SEEN, SEEN | {"position": "1"}]},
+        {"seen": [SEEN, SEEN | {"more": ""}]},
+        {"invoices": []},
+        {"invoices": [INVOICE]},
+        {"invoices": [INVOICE | {"first": 4, "last": 5}]},
+        {"invoices": [INVOICE | {"first": 3, "last": 4}] * 2},
+        {"pages": 2},
+    ],
+    ids=str,
+)
+def test_a_range_of_another_form_is_none(wrong: dict[str, Any]) -> None:
+    """A reader tells of the pages that it was asked for, of each once, and of no others."""
+    assert checked_range(RANGE, PAGES) is RANGE
+    with pytest.raises(PoolBroken, match="form"):
+        checked_range(RANGE | wrong, PAGES)
+
+
+@pytest.mark.parametrize("last", [2, 5])
+def test_a_seam_lies_within_the_document(last: int) -> None:
+    """Over the seams stand no pages that the document has not."""
+    mending = {"removed": [], "invoices": [INVOICE | {"first": 3, "last": last}]}
+    with pytest.raises(PoolBroken, match="form"):
+        checked_mending(mending, PageRange(1, 4))
+    assert checked_mending({"removed": [], "invoices": []}, PageRange(1, 4))

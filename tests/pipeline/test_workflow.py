@@ -61,6 +61,7 @@ class Children:
     """Stands in for readers and sealers. ``found`` is the reader's answer by job number."""
 
     folder: Path
+    size: int = 1
     found: dict[str, list[dict[str, Any]] | Exception] = field(default_factory=dict)
     meanwhile: Callable[[], object] = lambda: None
     signed: list[tuple[int, str]] = field(default_factory=list)
