@@ -29,6 +29,7 @@ from printerd.evidence import ledger, receipt, records
 from printerd.model import (
     BatchId,
     Blob,
+    Customer,
     DeliveryId,
     DeliveryState,
     Digest,
@@ -90,12 +91,23 @@ class Delivering:
 
     # Going out
 
-    def archived(self, connection: sa.Connection, invoice: sa.Row[Any], now: datetime) -> None:
-        """The delivery of a freshly archived invoice, in the transaction that archives it: facts are fixed here.
+    def archived(self, connection: sa.Connection, fresh: Sequence[sa.Row[Any]], now: datetime) -> None:
+        """The deliveries of freshly archived invoices, in the transaction that archives them: facts are fixed here.
 
         Raises :class:`DocumentError` when what the check found does not hold any more.
         """
-        customer = customers.find(connection, invoice.customer_code)
+        known = customers.find(connection, {(invoice.customer_code, "") for invoice in fresh})
+        doubt, mode, head = _doubt(connection), instance.mode(connection), _witness(connection)
+        rows = [
+            self._delivery_of(invoice, known.get((invoice.customer_code, "")), mode, head, now)
+            | {"state": DeliveryState.HELD if doubt(invoice.number) else DeliveryState.DUE}
+            for invoice in fresh
+        ]
+        connection.execute(_DELIVER, rows)
+
+    def _delivery_of(
+        self, invoice: sa.Row[Any], customer: Customer | None, mode: Mode, head: tuple[int, Digest], now: datetime
+    ) -> dict[str, Any]:
         if customer is None:
             raise DocumentError(
                 f"Customer {invoice.customer_code} left the list while invoice {invoice.number} was being sealed.",
@@ -104,7 +116,6 @@ class Delivering:
             )
         decision = routes.decide(customer)
         chosen = decision if isinstance(decision, routes.Decision) else routes.Decision(Route.PAPER, "no address")
-        mode = instance.mode(connection)
         expires_at = now + self.expiry
         facts = contract.delivery_facts(
             issuer=next(issuer for issuer in self.issuers if issuer.key == invoice.issuer),
@@ -118,14 +129,12 @@ class Delivering:
             pages=invoice.last_page - invoice.first_page + 1,
             file_name=paper.plain(invoice.number) + ".pdf",
             expires_at=expires_at,
-            head=_witness(connection),
+            head=head,
             mode=mode,
             rehearsal_to=self.rehearsal_to,
         )
         row = {"id": str(uuid.uuid4()), "invoice": invoice.id, "route": chosen.route, "why": chosen.why}
-        times = {"expires_at": expires_at, "created_at": now}
-        state = {"state": _first_state(connection, invoice.number), "mode": mode, "facts": facts}
-        connection.execute(deliveries.insert(), row | times | state)
+        return row | {"expires_at": expires_at, "created_at": now, "mode": mode, "facts": facts}
 
     def deliver(self, batch: BatchId) -> None:
         """Give each delivery to the edge, or lay it into the out-tray."""
@@ -407,10 +416,14 @@ def _trouble(error: Exception) -> str:
     return error.what if isinstance(error, Failure) else type(error).__name__
 
 
-def _first_state(connection: sa.Connection, number: str) -> DeliveryState:
-    """After a restore nothing leaves by itself that may have left in the time that was lost."""
-    in_doubt = instance.restored(connection) is not None or number in instance.sent_before(connection)
-    return DeliveryState.HELD if in_doubt else DeliveryState.DUE
+_DELIVER = deliveries.insert()
+
+
+def _doubt(connection: sa.Connection) -> Callable[[str], bool]:
+    """Of which numbers an invoice must be held: after a restore nothing leaves by itself that may have left in the time
+    that was lost."""
+    lost, sent = instance.restored(connection) is not None, instance.sent_before(connection)
+    return lambda number: lost or number in sent
 
 
 def _is_there(connection: sa.Connection, told: Iterable[DeliveryId], now: datetime) -> None:

@@ -34,16 +34,39 @@ FIRST = Digest("0" * 64)
 
 def append(connection: sa.Connection, kind: str, subject: str, body: Mapping[str, Any], now: datetime) -> LedgerEntry:
     """Add an entry. ``subject`` is an id, never a name or an address: those stand only in ``body``."""
+    return extend(connection, kind, [(subject, body)], now)[0]
+
+
+def extend(
+    connection: sa.Connection, kind: str, records: Sequence[tuple[str, Mapping[str, Any]]], now: datetime
+) -> list[LedgerEntry]:
+    """Add an entry for each subject and body, in their order."""
     last = connection.execute(_NEWEST).one_or_none()
-    index = 0 if last is None else last.place + 1
+    index, previous = (0, FIRST) if last is None else (last.place + 1, Digest(last.digest))
     recorded_at = now if last is None else max(now, last.recorded_at)
-    previous = FIRST if last is None else Digest(last.digest)
-    salt, text = secrets.token_bytes(32), canonical.encode(body)
-    entry = link(index, recorded_at, kind, subject, record_digest(salt, text), previous)
-    node = merkle.joined(_nodes(connection, merkle.joins(index)), bytes.fromhex(entry.leaf))
-    connection.execute(ledger.insert(), asdict(entry) | {"node": node.hex()})
-    connection.execute(ledger_records.insert(), {"index": index, "salt": salt.hex(), "body": text.decode()})
-    return entry
+    entries, kept = list[LedgerEntry](), list[dict[str, Any]]()
+    for place, (subject, body) in enumerate(records, start=index):
+        salt, text = secrets.token_bytes(32), canonical.encode(body)
+        entries.append(link(place, recorded_at, kind, subject, record_digest(salt, text), previous))
+        kept.append({"index": place, "salt": salt.hex(), "body": text.decode()})
+        previous = entries[-1].digest
+    nodes = _nodes_of(connection, entries)
+    connection.execute(_ENTER, [asdict(entry) | {"node": nodes[entry.index].hex()} for entry in entries])
+    connection.execute(_KEEP, kept)
+    return entries
+
+
+def _nodes_of(connection: sa.Connection, entries: Sequence[LedgerEntry]) -> dict[int, bytes]:
+    """The nodes of new entries, and of the earlier ones that they join."""
+    joins = {entry.index: merkle.joins(entry.index) for entry in entries}
+    before = sorted({end for ends in joins.values() for end in ends} - joins.keys())
+    nodes = dict(zip(before, _nodes(connection, before), strict=True))
+    for entry in entries:
+        nodes[entry.index] = merkle.joined((nodes[end] for end in joins[entry.index]), bytes.fromhex(entry.leaf))
+    return nodes
+
+
+_ENTER, _KEEP = ledger.insert(), ledger_records.insert()
 
 
 # "index" is a method of every row: the column needs another name.
@@ -65,8 +88,11 @@ def record_digest(salt: bytes, body: bytes) -> Digest:
 
 def size(connection: sa.Connection) -> int:
     """The number of entries, at no cost: indexes are dense from 0."""
-    last: int | None = connection.scalar(sa.select(sa.func.max(ledger.c.index)))
+    last: int | None = connection.scalar(_LAST)
     return 0 if last is None else last + 1
+
+
+_LAST = sa.select(sa.func.max(ledger.c.index))
 
 
 def head(connection: sa.Connection) -> tuple[int, Digest]:

@@ -27,14 +27,14 @@ import sqlalchemy as sa
 from printerd import logs, metrics, reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
 from printerd.evidence import ledger, records
-from printerd.model import BatchId, Blob, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
+from printerd.model import BatchId, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
 from printerd.pipeline import check, distiller, issuing, journal, ranges
 from printerd.pipeline.pools import Pool, PoolBroken
 from printerd.pipeline.readers import Readers
 from printerd.storage import customers, database, messages
 from printerd.storage.blobs import Blobs
-from printerd.storage.claims import Stage, done, held, later
-from printerd.storage.database import Database
+from printerd.storage.claims import Stage, done, done_all, held, later
+from printerd.storage.database import Apart, Database
 from printerd.storage.schema import invoices, jobs, rfc3339
 
 PDF, POSTSCRIPT = "application/pdf", "application/postscript"
@@ -68,9 +68,13 @@ class Piece:
     content: Digest
 
 
+Sealed = tuple[sa.Row[Any], Digest, Mapping[str, Any]]
+"""An invoice, its sealed PDF, and what its sealer told of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What the stages work with. ``archived`` turns a fresh archive row into its delivery, in the same transaction."""
+    """What the stages work with. ``archived`` gives fresh archive rows their deliveries, in the same transaction."""
 
     database: Database
     blobs: Blobs
@@ -78,7 +82,7 @@ class Pipeline:
     sealers: Pool
     issuers: Sequence[Issuer]
     language: str
-    archived: Callable[[sa.Connection, sa.Row[Any], datetime], None]
+    archived: Callable[[sa.Connection, Sequence[sa.Row[Any]], datetime], None]
     reader_seconds: float = 60.0
     threads: int = 8
     """More than there are readers and sealers: who waits for the disk lets others work, and syncs are done together."""
@@ -261,7 +265,8 @@ class Pipeline:
     ) -> dict[str, Any]:
         """An invoice that agrees with itself must also agree with what we know: its customer, and earlier numbers."""
         issuer = issuing.issuer_of(invoice, self.issuers)
-        customer = customers.find(connection, invoice.customer_code, invoice.buyer.vat_id)
+        named = (invoice.customer_code, invoice.buyer.vat_id)
+        customer = customers.find(connection, [named]).get(named)
         found = [
             *check.customer(invoice, customer, row["accepted"]),
             *_used(connection, row, issuer, invoice),
@@ -288,39 +293,36 @@ class Pipeline:
     def _archive_all(self, stage: Stage, part: Sequence[tuple[sa.Row[Any], Any]]) -> None:
         """The sealed invoices, or why they could not be sealed, in one transaction."""
         rows = [row for row, _ in part]
+        sealed = [(row, *outcome) for row, outcome in part if not isinstance(outcome, Exception)]
         with self.database.write() as connection:
-            for row, outcome in part:
-                failure = outcome
-                if not isinstance(outcome, Exception):
-                    failure = database.attempt(connection, partial(self._archive, connection, stage, row, *outcome))
-                if isinstance(failure, DocumentError) and failure is not outcome:  # its check does not hold any more
+            archived = database.together(connection, partial(self._archive, connection, stage), sealed)
+            for (row, *_), failure in zip(sealed, archived, strict=True):
+                if isinstance(failure, DocumentError):  # its check does not hold any more
                     done(connection, stage, row, InvoiceState.CHECKING, updated_at=self.now())
-                elif isinstance(failure, Exception):
+                elif isinstance(failure, Exception) and not isinstance(failure, Apart):
+                    self._unsealed(connection, stage, row, failure)
+            for row, failure in part:
+                if isinstance(failure, Exception):
                     self._unsealed(connection, stage, row, failure)
             messages.refresh(connection, {row.job for row in rows}, self.language)
             told = journal.lines(connection, {row.job for row in rows}, {row.id for row in rows})
         journal.tell(told)
 
-    def _sealed(self, invoice: sa.Row[Any]) -> tuple[Blob, Mapping[str, Any]]:
+    def _sealed(self, invoice: sa.Row[Any]) -> tuple[Digest, Mapping[str, Any]]:
         reason = f"{invoice.kind} {invoice.number}"
         with self.sealers.call("seal", {"reason": reason}, [self.blobs.path(Digest(invoice.pdf))]) as answer:
-            return self.blobs.put(answer.file(answer.values["file"]).read_bytes(), PDF), answer.values
+            return self.blobs.put(answer.file(answer.values["file"]).read_bytes(), PDF).digest, answer.values
 
-    def _archive(
-        self, connection: sa.Connection, stage: Stage, invoice: sa.Row[Any], pdf: Blob, seal: Mapping[str, Any]
-    ) -> None:
+    def _archive(self, connection: sa.Connection, stage: Stage, sealed: Sequence[Sealed]) -> Sequence[None]:
+        """The rows of sealed invoices, their entries in the ledger, and their deliveries."""
         now = self.now()
-        columns = {
-            "sealed": pdf.digest,
-            "certificate": seal["certificate"],
-            "timestamp": seal["timestamp"],
-            "sealed_at": datetime.fromisoformat(seal["sealed_at"]),
-        }
-        if not done(connection, stage, invoice, InvoiceState.ARCHIVED, updated_at=now, **columns):
-            return
-        row = connection.execute(_WITH_ORIGINAL, {"own": invoice.id}).one()
-        ledger.append(connection, "invoice", row.id, records.invoice(row._asdict()), now)
-        self.archived(connection, row, now)
+        done_all(connection, stage, [(row, InvoiceState.ARCHIVED, _seal(pdf, seal, now)) for row, pdf, seal in sealed])
+        ids = [row.id for row, *_ in sealed]
+        found = {row.id: row for row in connection.execute(_WITH_ORIGINAL, {"ids": ids})}
+        rows = [found[own] for own in ids]
+        ledger.extend(connection, "invoice", [(row.id, records.invoice(row._asdict())) for row in rows], now)
+        self.archived(connection, rows, now)
+        return [None] * len(rows)
 
     def _unsealed(self, connection: sa.Connection, stage: Stage, invoice: sa.Row[Any], error: Exception) -> None:
         """What cannot be sealed now is tried again; a PDF that cannot be sealed at all waits for a person."""
@@ -364,6 +366,13 @@ class Pipeline:
             return list(threads.map(lambda context, row: context.run(attempt, row), contexts, rows))
 
 
+def _seal(pdf: Digest, seal: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The columns that a sealer's answer fills in."""
+    at = datetime.fromisoformat(seal["sealed_at"])
+    told = {"certificate": seal["certificate"], "timestamp": seal["timestamp"]}
+    return {"sealed": pdf, **told, "sealed_at": at, "updated_at": now}
+
+
 def _parts(whole: Sequence[Any]) -> Iterable[Sequence[Any]]:
     return (whole[start : start + PART] for start in range(0, len(whole), PART))
 
@@ -374,7 +383,11 @@ def _identity(job: sa.Row[Any], piece: Piece) -> str:
 
 
 _OF_JOB = sa.select(invoices).where(invoices.c.job == sa.bindparam("job"))
-_WITH_ORIGINAL = sa.select(invoices, jobs.c.original).join(jobs).where(invoices.c.id == sa.bindparam("own"))
+_PLAIN = [column for column in invoices.c if column.name not in ("reading", "corrections", "reasons", "accepted")]
+_WITH_ORIGINAL: sa.Select[Any] = (
+    sa.select(*_PLAIN, jobs.c.original).join(jobs).where(invoices.c.id.in_(sa.bindparam("ids", expanding=True)))
+)
+"""Archived invoices without what was only of use to read and check them."""
 
 
 def _twin(connection: sa.Connection, row: Mapping[str, Any]) -> sa.Row[Any] | None:

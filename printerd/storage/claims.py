@@ -8,7 +8,7 @@ moment without losing the work.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from printerd.model import BatchId
+from printerd.storage.database import Apart
 
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(minutes=10)
@@ -92,8 +93,23 @@ def done(connection: sa.Connection, stage: Stage, row: sa.Row[Any], state: str, 
 
     A person may act on what is being worked on: what he wants goes before what the batch found.
     """
-    moved = {"state": state, "batch": None, "attempts": 0, "next_at": None, "trouble": ""}
-    return _change(connection, stage, row, **moved | values)
+    return _change(connection, stage, row, **_ON | {"state": state} | values)
+
+
+_ON: dict[str, Any] = {"batch": None, "attempts": 0, "next_at": None, "trouble": ""}
+Move = tuple[sa.Row[Any], str, Mapping[str, Any]]
+"""A row, the state that it moves on to, and the columns that it takes along."""
+
+
+def done_all(connection: sa.Connection, stage: Stage, moves: Sequence[Move]) -> None:
+    """Move rows on as :func:`done` does one, all of them or none. All moves name the same columns.
+
+    Raises :class:`printerd.storage.database.Apart` when one of the rows has left its batch; what was written until then
+    is the caller's to undo.
+    """
+    values = [{**_held(stage, row), **_ON, "state": state, **columns} for row, state, columns in moves]
+    if connection.execute(_own(stage.table), values).rowcount != len(moves):
+        raise Apart
 
 
 def batches(connection: sa.Connection, stage: Stage) -> list[BatchId]:
@@ -128,8 +144,11 @@ def _free(stage: Stage) -> sa.Select[Any]:
 
 
 def _change(connection: sa.Connection, stage: Stage, row: sa.Row[Any], **values: Any) -> bool:
-    own = {"own_id": row.id, "own_batch": row.batch, "own_state": stage.claimed}
-    return connection.execute(_own(stage.table), own | values).rowcount == 1
+    return connection.execute(_own(stage.table), _held(stage, row) | values).rowcount == 1
+
+
+def _held(stage: Stage, row: sa.Row[Any]) -> dict[str, Any]:
+    return {"own_id": row.id, "own_batch": row.batch, "own_state": stage.claimed}
 
 
 @cache

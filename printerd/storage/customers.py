@@ -7,7 +7,8 @@ never mailed on a guess.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -18,14 +19,21 @@ from printerd.model import Consent, ConsentState, Contact, Customer, Route
 from printerd.storage.schema import contacts, customers
 
 
-def find(connection: sa.Connection, code: str, vat_id: str = "") -> Customer | None:
-    """The customer with exactly this code, else the only one with this VAT id (compact, upper case), else ``None``."""
-    return _only(connection, "code", code) or (_only(connection, "vat_id", vat_id) if vat_id else None)
+def find(connection: sa.Connection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Customer]:
+    """For each code and VAT id (compact, upper case; it may be empty) whom they mean: the customer with exactly this
+    code, else the only one with this VAT id. Those that mean nobody are left out."""
+    by_code = {one.code: one for one in _load(connection, _queries("code"), {code for code, _ in wanted})}
+    others = {vat_id for code, vat_id in wanted if vat_id and code not in by_code}
+    by_vat_id = _load(connection, _queries("vat_id"), others)
+    many = Counter(one.vat_id for one in by_vat_id)
+    alone = {one.vat_id: one for one in by_vat_id if many[one.vat_id] == 1}
+    found = {(code, vat_id): by_code.get(code) or alone.get(vat_id) for code, vat_id in wanted}
+    return {pair: customer for pair, customer in found.items() if customer}
 
 
 def every(connection: sa.Connection) -> tuple[Customer, ...]:
     """All customers, by code."""
-    return _load(connection, _queries())
+    return _load(connection, _queries(), None)
 
 
 def put(connection: sa.Connection, customer: Customer, now: datetime) -> None:
@@ -61,15 +69,10 @@ def _contact_rows(customer: Customer) -> Iterable[dict[str, object]]:
         }
 
 
-def _only(connection: sa.Connection, column: str, value: str) -> Customer | None:
-    found = _load(connection, _queries(column), {"value": value})
-    return found[0] if len(found) == 1 else None
-
-
 @cache
 def _queries(column: str = "") -> tuple[sa.Select[Any], sa.Select[Any]]:
-    """Customers and their contacts, all or those with a ``value`` in a column. Built once: each invoice asks."""
-    condition = customers.c[column] == sa.bindparam("value") if column else sa.true()
+    """Customers and their contacts, all or those with one of ``values`` in a column. Built once: each batch asks."""
+    condition = customers.c[column].in_(sa.bindparam("values", expanding=True)) if column else sa.true()
     chosen = sa.select(customers.c.code).where(condition)
     whose = sa.select(contacts).where(contacts.c.customer.in_(chosen))
     return (
@@ -79,9 +82,13 @@ def _queries(column: str = "") -> tuple[sa.Select[Any], sa.Select[Any]]:
 
 
 def _load(
-    connection: sa.Connection, queries: tuple[sa.Select[Any], sa.Select[Any]], values: Mapping[str, str] | None = None
+    connection: sa.Connection, queries: tuple[sa.Select[Any], sa.Select[Any]], values: Collection[str] | None
 ) -> tuple[Customer, ...]:
-    rows, found = (connection.execute(query, values).all() for query in queries)
+    """All that the queries mean; with ``values`` those that have one of them."""
+    if values is not None and not values:
+        return ()
+    asked = None if values is None else {"values": list(values)}
+    rows, found = (connection.execute(query, asked).all() for query in queries)
     people: dict[str, list[Contact]] = {row.code: [] for row in rows}
     for row in found:
         people[row.customer].append(Contact(row.id, row.name, row.email, row.role))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -23,6 +23,9 @@ BUSY_TIMEOUT = 30_000
 """Milliseconds that a writer waits for another one."""
 LOOK_AGAIN = 0.002
 """Seconds between two looks for the write lock."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Database:
@@ -136,6 +139,19 @@ def attempt(connection: sa.Connection, act: Callable[[], Any]) -> Any:
         return error
     savepoint.commit()
     return result
+
+
+def together(connection: sa.Connection, act: Callable[[Sequence[T]], Sequence[R]], things: Sequence[T]) -> list[Any]:
+    """What ``act`` gave or raised for each thing. All are tried at once; if that fails, each once more by itself."""
+    all_at_once = attempt(connection, partial(act, things)) if len(things) > 1 else Apart()
+    if not isinstance(all_at_once, Exception):
+        return list(all_at_once)
+    each = [attempt(connection, partial(act, [thing])) for thing in things]
+    return [one if isinstance(one, Exception) else one[0] for one in each]
+
+
+class Apart(Exception):
+    """Raised by an act on several things that must be done one by one, or on one that is not to be done any more."""
 
 
 SEARCH_TABLE = (

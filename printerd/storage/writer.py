@@ -160,26 +160,17 @@ class Writer(Generic[Item, Taken]):
             with self._database.write() as connection:
                 for note in notes:
                     note(connection)
-                return self._results(connection, group)
+                return database.together(connection, partial(self._each, connection), group)
         except Exception:
             for spool in spools:
                 spool.path.unlink(missing_ok=True)
             raise
 
-    def _results(self, connection: sa.Connection, group: list[_Wish | _Arrived[Item]]) -> list[Any]:
-        """What each ask came to. All are tried together; when one fails, each once more by itself."""
-        together = database.attempt(connection, partial(self._each, connection, group))
-        if not isinstance(together, Exception):
-            return list(together)
-        return [database.attempt(connection, partial(self._one, connection, ask)) for ask in group]
-
-    def _each(self, connection: sa.Connection, group: list[_Wish | _Arrived[Item]]) -> list[Any]:
+    def _each(self, connection: sa.Connection, group: Sequence[_Wish | _Arrived[Item]]) -> list[Any]:
+        """What each ask came to: the documents are taken together, the rest is done one after the other."""
         items = [ask.item for ask in group if isinstance(ask, _Arrived)]
         taken: Iterator[Taken] = iter(self._take(connection, items) if items else ())
         return [next(taken) if isinstance(ask, _Arrived) else ask.act(connection) for ask in group]
-
-    def _one(self, connection: sa.Connection, ask: _Wish | _Arrived[Item]) -> Any:
-        return self._each(connection, [ask])[0]
 
 
 def _is_taken(ask: _Wish | _Arrived[Any], result: Any) -> bool:

@@ -214,11 +214,12 @@ def test_an_import_writes_what_differs_and_keeps_the_rest(conn: sa.Connection) -
 
 def test_a_customer_is_found_exactly_or_not_at_all(conn: sa.Connection) -> None:
     """By code, then by a VAT id that one customer alone has; never by likeness."""
+    coded, by_vat_id, lower, nobody = ("C0042", ""), ("C9", "FR40102003043"), ("c0042", ""), ("", "")
     storage.put(conn, LEFEVRE, NOW)
-    assert storage.find(conn, "C0042") == LEFEVRE
-    assert storage.find(conn, "C9", "FR40102003043") == LEFEVRE
-    assert storage.find(conn, "c0042") is None
-    assert storage.find(conn, "") is None
-    storage.put(conn, replace(LEFEVRE, code="C2", contacts=()), NOW)
-    assert storage.find(conn, "C9", "FR40102003043") is None
-    assert storage.find(conn, "C2", "FR40102003043") == replace(LEFEVRE, code="C2", contacts=())
+    wanted = [coded, by_vat_id, lower, nobody]
+    assert storage.find(conn, wanted) == {coded: LEFEVRE, by_vat_id: LEFEVRE}
+    assert [storage.find(conn, [one]).get(one) for one in wanted] == [LEFEVRE, LEFEVRE, None, None]
+    other, second = ("C2", "FR40102003043"), replace(LEFEVRE, code="C2", contacts=())
+    storage.put(conn, second, NOW)
+    assert storage.find(conn, [by_vat_id, other, coded]) == {other: second, coded: LEFEVRE}
+    assert storage.find(conn, []) == {}

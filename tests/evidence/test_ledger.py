@@ -98,6 +98,23 @@ def test_the_head_is_that_of_the_leaves_at_every_size(database: Database) -> Non
             assert ledger.tree(connection, number // 2).root() == merkle.root(leaves[: number // 2])
 
 
+@pytest.mark.parametrize("before", range(9))
+@pytest.mark.parametrize("many", [1, 2, 7, 16])
+def test_entries_added_together_are_those_added_one_by_one(database: Database, before: int, many: int) -> None:
+    """Links, nodes and the root are the same, wherever the first of them falls; the next one goes on from there."""
+    leaves = [bytes.fromhex(add(database, number=number).leaf) for number in range(before)]
+    with database.write() as connection:
+        entries = ledger.extend(connection, "invoice", [(f"i{n}", {"n": n}) for n in range(many)], NOW)
+    leaves += [bytes.fromhex(entry.leaf) for entry in (*entries, add(database))]
+    with database.read() as connection:
+        assert ledger.head(connection) == (before + many + 1, merkle.root(leaves).hex())
+        kept = connection.execute(sa.select(rows).order_by(rows.c.index)).all()
+        bodies = connection.scalars(sa.select(ledger_records.c.body).order_by(ledger_records.c.index)).all()
+    assert [row.previous for row in kept] == ["0" * 64, *(row.digest for row in kept[:-1])]
+    assert [row.subject for row in kept[before:-1]] == [f"i{n}" for n in range(many)]
+    assert bodies[before:-1] == [f'{{"n":{n}}}' for n in range(many)]
+
+
 def test_the_head_of_a_long_ledger_is_read_from_a_few_entries(database: Database) -> None:
     """The root over 100,000 entries, and one entry more, cost what they cost at the beginning."""
     steps: list[int] = []

@@ -26,6 +26,7 @@ from printerd.storage.blobs import Blobs
 from printerd.storage.claims import Stage
 from printerd.storage.database import Database
 from printerd.storage.schema import customers, deliveries, invoices, jobs
+from printerd.storage.schema import ledger as entries
 from tests import archive_rows
 
 NOW = datetime(2026, 11, 24, 9, 5, tzinfo=UTC)
@@ -177,11 +178,12 @@ def _customer(connection: sa.Connection, code: str) -> None:
     connection.execute(customers.insert().values(code=code, updated_at=NOW, **values))
 
 
-def _deliver(connection: sa.Connection, row: sa.Row[Any], now: datetime) -> None:
+def _deliver(connection: sa.Connection, fresh: Sequence[sa.Row[Any]], now: datetime) -> None:
     """As the delivery room does: a customer that has gone is nobody's guess."""
-    if connection.scalar(sa.select(customers.c.code).where(customers.c.code == row.customer_code)) is None:
-        raise DocumentError("The customer left the list.", code="unknown-customer")
-    archive_rows.delivery(connection, row.id, mode=instance.mode(connection), state="due", sent_at=None)
+    for row in fresh:
+        if connection.scalar(sa.select(customers.c.code).where(customers.c.code == row.customer_code)) is None:
+            raise DocumentError("The customer left the list.", code="unknown-customer")
+        archive_rows.delivery(connection, row.id, mode=instance.mode(connection), state="due", sent_at=None)
 
 
 # Read again
@@ -281,6 +283,18 @@ def test_an_invoice_is_read_again_while_it_is_sealed(house: House) -> None:
     assert house.states(job) == ["ready"]
     house.turn("seal")
     assert [(row.state, row.due_on) for row in house.rows(job)] == [("archived", "2027-01-31")]
+
+
+def test_what_leaves_the_batch_keeps_nobody_back(house: House) -> None:
+    """One of three jobs is read again while all are sealed: the others are archived."""
+    jobs_ = [house.print(number, invoice(f"FA-{number}")) for number in (1, 2, 3)]
+    house.turn("process")
+    house.children.meanwhile = lambda: _read_again(house, jobs_[1])
+    house.turn("seal")
+    assert [house.states(job) for job in jobs_] == [["archived"], ["ready"], ["archived"]]
+    with house.database.read() as connection:
+        sealed = set(connection.scalars(sa.select(entries.c.subject).where(entries.c.kind == "invoice")))
+    assert sealed == {house.rows(job)[0].id for job in (jobs_[0], jobs_[2])}
 
 
 def _read_again(house: House, job: str) -> None:

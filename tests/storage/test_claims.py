@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from printerd.model import JobState
 from printerd.storage import claims
 from printerd.storage.claims import LAST_RETRY, Stage
+from printerd.storage.database import Apart, together
 from printerd.storage.schema import jobs
 from tests import archive_rows
 
@@ -80,6 +81,29 @@ def test_a_batch_changes_only_what_it_still_holds(connection: sa.Connection) -> 
     claims.later(connection, STAGE, [row], NOW, "too late")
     now = connection.execute(sa.select(jobs)).one()
     assert (now.state, now.batch, now.attempts, now.trouble) == (JobState.RECEIVED, None, 0, "")
+
+
+def test_a_batch_moves_on_as_a_whole_or_row_by_row(connection: sa.Connection) -> None:
+    """Who moves all rows at once is told when one has been taken away; the others move by themselves."""
+    for number in (1, 2, 3):
+        received(connection, number)
+    batch = claims.claim(connection, STAGE, NOW)
+    assert batch is not None
+    rows = claims.held(connection, STAGE, batch)
+    connection.execute(jobs.update().where(jobs.c.number == 2).values(state=JobState.RECEIVED, batch=None))
+
+    def move(some: Sequence[sa.Row[Any]]) -> list[str]:
+        claims.done_all(connection, STAGE, [(row, JobState.DONE, {"message": "read"}) for row in some])
+        return [row.id for row in some]
+
+    outcomes = together(connection, move, rows)
+    assert [type(outcome) for outcome in outcomes] == [str, Apart, str]
+    now = connection.execute(sa.select(jobs).order_by(jobs.c.number)).all()
+    assert [(row.state, row.batch, row.message) for row in now] == [
+        (JobState.DONE, None, "read"),
+        (JobState.RECEIVED, None, ""),
+        (JobState.DONE, None, "read"),
+    ]
 
 
 def test_a_look_tells_of_each_stage_when_it_has_work(connection: sa.Connection) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,15 @@ from alembic.migration import MigrationContext
 
 from printerd.errors import ConfigurationError, TransientError
 from printerd.storage import migrations
-from printerd.storage.database import BUSY_TIMEOUT, Database, forget_text, index_text, integrity, search_text
+from printerd.storage.database import (
+    BUSY_TIMEOUT,
+    Database,
+    forget_text,
+    index_text,
+    integrity,
+    search_text,
+    together,
+)
 from printerd.storage.schema import instance, metadata, rfc3339
 
 
@@ -76,6 +86,36 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
         connection.execute(instance.insert().values(name="half", value=str(1 // 0)))
     with database.read() as connection:
         assert connection.execute(sa.select(instance)).all() == []
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "outcomes", "calls"),
+    [
+        ("ab", "ab", "ab", ["ab"]),
+        ("a!b", "ab", "a!b", ["a!b", "a", "!", "b"]),
+        ("!", "", "!", ["!"]),
+        ("", "", "", []),
+    ],
+)
+def test_what_is_tried_together_fails_alone(
+    database: Database, names: str, kept: str, outcomes: str, calls: list[str]
+) -> None:
+    """All at once when all succeed; else each by itself, and what a failed act wrote is not there."""
+    made: list[str] = []
+
+    def act(connection: sa.Connection, some: Sequence[str]) -> list[str]:
+        made.append("".join(some))
+        connection.execute(instance.insert(), [{"name": one, "value": ""} for one in some])
+        if "!" in some:
+            raise ValueError("!")
+        return list(some)
+
+    with database.write() as connection:
+        found = together(connection, partial(act, connection), names)
+    assert "".join(map(str, found)) == outcomes
+    assert made == calls
+    with database.read() as connection:
+        assert "".join(connection.scalars(sa.select(instance.c.name).order_by(instance.c.name))) == kept
 
 
 def test_words_are_found_without_accents_and_without_query_syntax(database: Database) -> None:
