@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +23,7 @@ import sqlalchemy as sa
 
 from printerd import logs, metrics
 from printerd.delivery import collect, contract, journal, paper, routes
-from printerd.delivery.collect import Ordered
+from printerd.delivery.collect import Due, Ordered
 from printerd.delivery.edge import EdgeClient
 from printerd.errors import ConfigurationError, DocumentError, Failure, IntegrityError, RequestError, TransientError
 from printerd.evidence import ledger, receipt, records
@@ -43,7 +44,7 @@ from printerd.model import (
 )
 from printerd.storage import archive, customers, instance, messages, schema
 from printerd.storage.blobs import Blobs
-from printerd.storage.claims import Stage, done, held, later
+from printerd.storage.claims import Stage, done, done_all, held, later
 from printerd.storage.database import Database
 from printerd.storage.schema import deliveries, dispatches, edges, events, invoices, receipts, rfc3339
 
@@ -143,7 +144,7 @@ class Delivering:
 
     def _mail(self, delivery: sa.Row[Any]) -> dict[str, Any]:
         self._order(delivery, letters=True)
-        return {"state": DeliveryState.SENT, "sent_at": self.now()}
+        return {"state": DeliveryState.SENT, "paper": None, "sent_at": self.now()}
 
     def _order(self, delivery: sa.Row[Any], *, letters: bool) -> None:
         """Give the edge the document and the delivery. What it has already stays as it is."""
@@ -190,7 +191,7 @@ class Delivering:
             except RequestError as error:
                 log.error("a resend is refused", extra={"row": row.id, "why": error.what})
                 return {"state": DeliveryState.REVOKED, "trouble": error.what}
-            return {"state": DeliveryState.SENT}
+            return {"state": DeliveryState.SENT, "trouble": ""}
 
         self._one_by_one(1, batch, call)
 
@@ -265,31 +266,31 @@ class Delivering:
         ).all()
         if strangers := told - {row.id for row in rows}:
             log.warning("events of deliveries that are not ours: %s", ", ".join(sorted(strangers)))
+        known, receipted = _events(connection, ids), _receipted(connection, ids)
         for row in rows:
             order = collect.ordered(DeliveryId(row.id), row.facts, row.created_at)
             _tell_objections([event for event in found if event.delivery == row.id], order, until)
-            self._judge(connection, row, order, until)
+            for due in collect.due_receipts(known[row.id], order, until, receipted[row.id]):
+                self._receipt_due(connection, row.id, due)
         messages.refresh(connection, {row.job for row in rows}, self.language)
 
-    def _judge(self, connection: sa.Connection, delivery: sa.Row[Any], order: Ordered, until: datetime) -> None:
-        told = _events(connection, delivery.id)
-        receipted = set(connection.scalars(sa.select(receipts.c.contact).where(receipts.c.delivery == delivery.id)))
-        for due in collect.due_receipts(told, order, until, receipted):
-            last = connection.scalar(sa.select(sa.func.max(receipts.c.number))) or 0
-            number = max(last + 1, instance.first_receipt(connection))
-            connection.execute(
-                receipts.insert().values(
-                    id=str(uuid.uuid4()),
-                    number=number,
-                    delivery=delivery.id,
-                    contact=due.contact,
-                    state=ReceiptState.DUE,
-                    edge=due.acceptance.edge,
-                    acceptance=due.acceptance.seq,
-                    handover=due.handover.seq if due.handover else None,
-                    created_at=self.now(),
-                )
-            )
+    def _receipt_due(self, connection: sa.Connection, delivery: str, due: Due) -> None:
+        last = connection.scalar(_LAST_RECEIPT) or 0
+        number = max(last + 1, instance.first_receipt(connection))
+        connection.execute(
+            receipts.insert(),
+            {
+                "id": str(uuid.uuid4()),
+                "number": number,
+                "delivery": delivery,
+                "contact": due.contact,
+                "state": ReceiptState.DUE,
+                "edge": due.acceptance.edge,
+                "acceptance": due.acceptance.seq,
+                "handover": due.handover.seq if due.handover else None,
+                "created_at": self.now(),
+            },
+        )
 
     # Receipts
 
@@ -326,7 +327,7 @@ class Delivering:
     def _facts(self, connection: sa.Connection, row: sa.Row[Any]) -> Mapping[str, Any]:
         """The record of a receipt, from the rows that are there."""
         delivery = connection.execute(sa.select(deliveries).where(deliveries.c.id == row.delivery)).one()
-        told = _events(connection, row.delivery)
+        told = _events(connection, [row.delivery])[row.delivery]
         by_seq = {event.seq: event for event in told if event.edge == row.edge}
         size, root = _witness(connection)
         filed = sa.select(schema.ledger.c.index).where(
@@ -369,7 +370,10 @@ class Delivering:
     # One row at a time
 
     def _one_by_one(self, stage_index: int, batch: BatchId, work: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
-        """``work`` on each row; it gives the state that the row moves on to, and the columns that it takes along."""
+        """``work`` on each row; it gives the state that the row moves on to, and the columns that it takes along.
+
+        In one stage these are always the same columns.
+        """
         stage = self.stages()[stage_index]
         with self.database.read() as connection:
             rows = iter(held(connection, stage, batch))
@@ -378,8 +382,8 @@ class Delivering:
                 for row, outcome in outcomes:
                     if isinstance(outcome, Exception):
                         later(connection, stage, [row], self.now(), _trouble(outcome))
-                    else:
-                        done(connection, stage, row, **outcome)
+                moves = [(row, end["state"], end) for row, end in outcomes if not isinstance(end, Exception)]
+                done_all(connection, stage, moves)
                 if stage.table is deliveries:
                     self._tell(connection, {row.invoice for row, _ in outcomes})
 
@@ -466,21 +470,39 @@ def _tell_objections(found: Iterable[Event], order: Ordered, now: datetime) -> N
             log.warning("event %d of %s does not count: %s", event.seq, event.edge, why)
 
 
-def _events(connection: sa.Connection, delivery: str) -> list[Event]:
-    """All that was collected of one delivery, in the order of the edge's chains."""
-    query = sa.select(events).where(events.c.delivery == delivery)
-    rows = connection.execute(query.order_by(*archive.CHAINED))
-    return [
-        Event(
-            edge=row.edge,
-            seq=row.seq,
-            name=row.name,
-            time=datetime.fromisoformat(row.time),
-            delivery=DeliveryId(row.delivery),
-            contact=row.contact,
-            data=row.data,
-            previous=Digest(row.previous),
-            digest=Digest(row.digest),
-        )
-        for row in rows
-    ]
+def _receipted(connection: sa.Connection, of: Collection[str]) -> Mapping[str, set[str]]:
+    """The contacts of each delivery whose receipt was made."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for row in connection.execute(_RECEIPTED, {"ids": list(of)}):
+        found[row.delivery].add(row.contact)
+    return found
+
+
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_RECEIPTED = sa.select(receipts.c.delivery, receipts.c.contact).where(receipts.c.delivery.in_(_IDS))
+_LAST_RECEIPT = sa.select(sa.func.max(receipts.c.number))
+
+
+def _events(connection: sa.Connection, of: Collection[str]) -> Mapping[str, list[Event]]:
+    """All that was collected of each delivery, in the order of the edge's chains."""
+    found: defaultdict[str, list[Event]] = defaultdict(list)
+    for row in connection.execute(_TOLD, {"ids": list(of)}):
+        found[row.delivery].append(_event(row))
+    return found
+
+
+_TOLD = sa.select(events).where(events.c.delivery.in_(_IDS)).order_by(*archive.CHAINED)
+
+
+def _event(row: sa.Row[Any]) -> Event:
+    return Event(
+        edge=row.edge,
+        seq=row.seq,
+        name=row.name,
+        time=datetime.fromisoformat(row.time),
+        delivery=DeliveryId(row.delivery),
+        contact=row.contact,
+        data=row.data,
+        previous=Digest(row.previous),
+        digest=Digest(row.digest),
+    )

@@ -316,7 +316,9 @@ class Pipeline:
     def _archive(self, connection: sa.Connection, stage: Stage, sealed: Sequence[Sealed]) -> Sequence[None]:
         """The rows of sealed invoices, their entries in the ledger, and their deliveries."""
         now = self.now()
-        done_all(connection, stage, [(row, InvoiceState.ARCHIVED, _seal(pdf, seal, now)) for row, pdf, seal in sealed])
+        moves = [(row, InvoiceState.ARCHIVED, _seal(pdf, seal, now)) for row, pdf, seal in sealed]
+        if done_all(connection, stage, moves) < len(moves):
+            raise Apart
         ids = [row.id for row, *_ in sealed]
         found = {row.id: row for row in connection.execute(_WITH_ORIGINAL, {"ids": ids})}
         rows = [found[own] for own in ids]

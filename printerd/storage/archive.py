@@ -304,18 +304,33 @@ def invoices_of(conn: sa.Connection, job_id: str) -> tuple[InvoiceLine, ...]:
     return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(_OF_JOB, {"job": job_id})])
 
 
-def tally(conn: sa.Connection, job_id: str) -> Tally:
-    """How the invoices of a job stand: it counts in the database, however many there are."""
-    found = {
-        STEPS[row.rank] if row.state == InvoiceState.ARCHIVED else row.state: row.many
-        for row in conn.execute(_STANDING, {"job": job_id})
-    }
-    waiting = conn.execute(_WAITING, {"job": job_id}) if InvoiceState.WAITING in found else ()
-    why = tuple(line.reasons[0] for line in map(_invoice_line, waiting) if line.reasons)
-    alone = conn.execute(_OF_JOB, {"job": job_id}).one() if sum(found.values()) == 1 else None
-    return Tally(found, _invoice_line(alone).number if alone else "", why)
+def tallies(conn: sa.Connection, of: Collection[str]) -> dict[str, Tally]:
+    """How the invoices of some jobs stand: it counts in the database, however many there are."""
+    found: dict[str, dict[str, int]] = {job_id: {} for job_id in of}
+    for row in conn.execute(_STANDING, {"jobs": list(of)}):
+        found[row.job][STEPS[row.rank] if row.state == InvoiceState.ARCHIVED else row.state] = row.many
+    alone = _numbers(conn, [job_id for job_id, standings in found.items() if sum(standings.values()) == 1])
+    why = {job_id: _why(conn, job_id) for job_id, standings in found.items() if InvoiceState.WAITING in standings}
+    return {job_id: Tally(standings, alone.get(job_id, ""), why.get(job_id, ())) for job_id, standings in found.items()}
 
 
+def _why(conn: sa.Connection, job_id: str) -> tuple[Reason, ...]:
+    """The first reason of each of the first invoices that wait."""
+    waiting = conn.execute(_WAITING, {"job": job_id})
+    return tuple(line.reasons[0] for line in map(_invoice_line, waiting) if line.reasons)
+
+
+def _numbers(conn: sa.Connection, of: Collection[str]) -> dict[str, str]:
+    """The numbers of jobs with one invoice, as lists show them."""
+    rows = conn.execute(_NUMBERS, {"jobs": list(of)}) if of else ()
+    return {row.job: row.number or row.corrections.get("number", row.read or "") for row in rows}
+
+
+_JOBS: sa.BindParameter[Any] = sa.bindparam("jobs", expanding=True)
+_NUMBERS = sa.select(
+    *(invoices.c.job, invoices.c.number, invoices.c.corrections),
+    invoices.c.reading[("fields", "number", "value")].as_string().label("read"),
+).where(invoices.c.job.in_(_JOBS))
 _OF_JOB = sa.select(invoices).where(invoices.c.job == sa.bindparam("job")).order_by(invoices.c.position)
 _WAITING = _OF_JOB.where(invoices.c.state == InvoiceState.WAITING).limit(3)
 
@@ -453,9 +468,12 @@ def _of(conn: sa.Connection, which: sa.ColumnElement[bool]) -> tuple[DeliveryLin
 
 def follow(conn: sa.Connection, of: Collection[str]) -> None:
     """Keep beside some deliveries how far their mail came, after events of theirs were added."""
-    for delivery in _of(conn, deliveries.c.id.in_(of)):
-        step = _mail_step(delivery.contacts)
-        conn.execute(deliveries.update().where(deliveries.c.id == delivery.id).values(mail=step))
+    told = [{"own": one.id, "mail": _mail_step(one.contacts)} for one in _of(conn, deliveries.c.id.in_(of))]
+    if told:
+        conn.execute(_FOLLOW, told)
+
+
+_FOLLOW = deliveries.update().where(deliveries.c.id == sa.bindparam("own"))
 
 
 _ranks = {step: rank for rank, step in enumerate(STEPS)}
@@ -467,21 +485,22 @@ _step = sa.case(
 _first_rank = sa.func.coalesce(sa.func.min(sa.case(_ranks, value=_step)), _ranks["due"])
 _one = (
     sa.select(
+        invoices.c.job,
         invoices.c.state,
         invoices.c.position,
         sa.case((invoices.c.state == InvoiceState.ARCHIVED, _first_rank)).label("rank"),
     )
     .outerjoin(deliveries, deliveries.c.invoice == invoices.c.id)
-    .where(invoices.c.job == sa.bindparam("job"))
+    .where(invoices.c.job.in_(_JOBS))
     .group_by(invoices.c.id)
     .subquery()
 )
 _STANDING = (
-    sa.select(_one.c.state, _one.c.rank, sa.func.count().label("many"))
-    .group_by(_one.c.state, _one.c.rank)
+    sa.select(_one.c.job, _one.c.state, _one.c.rank, sa.func.count().label("many"))
+    .group_by(_one.c.job, _one.c.state, _one.c.rank)
     .order_by(sa.func.count().desc(), sa.func.min(_one.c.position))
 )
-"""The invoices of a job counted by state and, once archived, by how far their deliveries came."""
+"""The invoices of each job counted by state and, once archived, by how far their deliveries came."""
 
 _first = events.alias()
 _begun = sa.select(_first.c.collected_at).where(_first.c.edge == events.c.edge).order_by(_first.c.seq).limit(1)

@@ -17,7 +17,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from printerd.model import BatchId
-from printerd.storage.database import Apart
 
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(minutes=10)
@@ -101,15 +100,10 @@ Move = tuple[sa.Row[Any], str, Mapping[str, Any]]
 """A row, the state that it moves on to, and the columns that it takes along."""
 
 
-def done_all(connection: sa.Connection, stage: Stage, moves: Sequence[Move]) -> None:
-    """Move rows on as :func:`done` does one, all of them or none. All moves name the same columns.
-
-    Raises :class:`printerd.storage.database.Apart` when one of the rows has left its batch; what was written until then
-    is the caller's to undo.
-    """
+def done_all(connection: sa.Connection, stage: Stage, moves: Sequence[Move]) -> int:
+    """Move rows on, each as :func:`done` does one, and return how many have moved. All moves name the same columns."""
     values = [{**_held(stage, row), **_ON, "state": state, **columns} for row, state, columns in moves]
-    if connection.execute(_own(stage.table), values).rowcount != len(moves):
-        raise Apart
+    return connection.execute(_own(stage.table), values).rowcount if values else 0
 
 
 def batches(connection: sa.Connection, stage: Stage) -> list[BatchId]:

@@ -74,12 +74,14 @@ COLON: Mapping[str, str] = {"en": ":", "fr": "\u00a0:"}
 
 def refresh(connection: sa.Connection, ids: Collection[str], language: str) -> None:
     """Write the sentence of each job that is done."""
-    done = sa.select(jobs.c.id).where(jobs.c.id.in_(list(ids)), jobs.c.state == JobState.DONE)
-    for job in connection.scalars(done).all():
-        said = sentence(archive.tally(connection, job), language)
-        connection.execute(_SAY, {"own": job, "said": said, "message": said})
+    done = connection.scalars(_DONE, {"ids": list(ids)}).all()
+    found = archive.tallies(connection, done)
+    said = [(job, sentence(tally, language)) for job, tally in found.items()]
+    if said:
+        connection.execute(_SAY, [{"own": job, "said": words, "message": words} for job, words in said])
 
 
+_DONE = sa.select(jobs.c.id).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)), jobs.c.state == JobState.DONE)
 _SAY = jobs.update().where(jobs.c.id == sa.bindparam("own"), jobs.c.message != sa.bindparam("said"))
 
 

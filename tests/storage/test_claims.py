@@ -93,9 +93,11 @@ def test_a_batch_moves_on_as_a_whole_or_row_by_row(connection: sa.Connection) ->
     connection.execute(jobs.update().where(jobs.c.number == 2).values(state=JobState.RECEIVED, batch=None))
 
     def move(some: Sequence[sa.Row[Any]]) -> list[str]:
-        claims.done_all(connection, STAGE, [(row, JobState.DONE, {"message": "read"}) for row in some])
+        if claims.done_all(connection, STAGE, [(row, JobState.DONE, {"message": "read"}) for row in some]) < len(some):
+            raise Apart
         return [row.id for row in some]
 
+    assert claims.done_all(connection, STAGE, []) == 0
     outcomes = together(connection, move, rows)
     assert [type(outcome) for outcome in outcomes] == [str, Apart, str]
     now = connection.execute(sa.select(jobs).order_by(jobs.c.number)).all()

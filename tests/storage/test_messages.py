@@ -41,7 +41,7 @@ def test_the_count_is_what_the_events_say(tmp_path: Path) -> None:
     with database.write() as connection:
         job = connection.execute(sa.select(schema.jobs.c.id).where(schema.jobs.c.number == 1)).scalar_one()
         lines = archive.invoices_of(connection, job)
-        found = archive.tally(connection, job)
+        found = archive.tallies(connection, [job])[job]
         assert found.standings == Counter(line.delivery or line.state for line in lines)
         assert len(found.standings) > 5
         assert list(found.standings.values()) == sorted(found.standings.values(), reverse=True)
