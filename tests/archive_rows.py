@@ -121,7 +121,7 @@ def invoice(conn: sa.Connection, blobs: Blobs, job: str, position: int = 0, **ch
         }
     row |= changes
     conn.execute(sa.insert(schema.invoices).values(row))
-    database.index_text(conn, str(row["id"]), text)
+    database.index_texts(conn, {str(row["id"]): text})
     return str(row["id"])
 
 

@@ -18,7 +18,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,45 +27,39 @@ import sqlalchemy as sa
 from printerd import logs, metrics, reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
 from printerd.evidence import ledger, records
-from printerd.model import BatchId, Box, Digest, Found, Invoice, InvoiceState, Issuer, JobState, Reason
-from printerd.pipeline import check, distiller, issuing, journal, ranges
+from printerd.model import BatchId, Digest, InvoiceState, Issuer, JobState, Reason
+from printerd.pipeline import distiller, journal, judging, ranges
 from printerd.pipeline.pools import Pool, PoolBroken
 from printerd.pipeline.readers import Readers
-from printerd.storage import customers, database, messages
+from printerd.storage import database, messages
 from printerd.storage.blobs import Blobs
 from printerd.storage.claims import Stage, done, done_all, held, later
 from printerd.storage.database import Apart, Database
 from printerd.storage.schema import invoices, jobs, rfc3339
 
 PDF, POSTSCRIPT = "application/pdf", "application/postscript"
-PART = 16
+PART = 25
 """Rows of one transaction: others write between two, so that a print never waits for a whole batch."""
 READ_ATTEMPTS = 2
 """A document that breaks its reader so often waits for a person."""
 ENDED = (InvoiceState.ARCHIVED, InvoiceState.SPECIMEN, InvoiceState.REJECTED)
 """What reading a job again does not touch."""
-IN_FORCE = (InvoiceState.WAITING, InvoiceState.CHECKING, InvoiceState.READY, InvoiceState.ARCHIVED)
-"""An invoice in one of these states is the first of its number; the same again is a reprint."""
-
-FACTS = (
-    *("issuer", "kind", "number", "issued_on", "due_on", "customer_code", "customer_name"),
-    *("net", "vat", "total", "currency", "iban"),
-)
-"""The columns that a check fills in."""
-BLANK: Mapping[str, Any] = {**dict.fromkeys(FACTS, ""), "reprint_of": None}
 UNCLAIMED: Mapping[str, Any] = {"batch": None, "attempts": 0, "next_at": None, "trouble": ""}
+UNTOUCHED: Mapping[str, Any] = {"corrections": {}, "accepted": []}
+"""The columns in which people say something, while nobody has."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One invoice of a document as its reader found it, its PDF in the archive already."""
+    """One invoice of a document as its reader found it: columns of its row, and what they say by themselves.
 
-    position: int
-    reading: Mapping[str, Any]
-    pdf: Digest
-    content: Digest
+    Its PDF is in the archive already.
+    """
+
+    row: Mapping[str, Any]
+    checked: judging.Checked
 
 
 Sealed = tuple[sa.Row[Any], Digest, Mapping[str, Any]]
@@ -111,12 +105,12 @@ class Pipeline:
     def _file_all(self, stage: Stage, part: Sequence[tuple[sa.Row[Any], Any]]) -> None:
         """What was read of some jobs, or why they could not be read, in one transaction."""
         rows = [row for row, _ in part]
+        read = [(row, pieces) for row, pieces in part if not isinstance(pieces, Exception)]
         with self.database.write() as connection:
-            for row, outcome in part:
-                failure = outcome
-                if not isinstance(outcome, Exception):
-                    failure = database.attempt(connection, partial(self._filed, connection, stage, row, outcome))
-                if isinstance(failure, Exception):
+            filed = database.together(connection, partial(self._filed, connection, stage), read)
+            outcomes = [*((row, failure) for (row, _), failure in zip(read, filed, strict=True)), *part]
+            for row, failure in outcomes:
+                if isinstance(failure, Exception) and not isinstance(failure, Apart):
                     self._unread(connection, stage, row, failure)
             messages.refresh(connection, [row.id for row in rows], self.language)
             told = journal.lines(connection, [row.id for row in rows])
@@ -150,58 +144,71 @@ class Pipeline:
 
     def _piece(self, position: int, found: ranges.Found, pdf: Digest) -> Piece:
         """What makes two prints the same content is their words, for a print client rewrites the bytes."""
-        return Piece(position, found.reading, pdf, Digest(found.reading["words"] or pdf))
+        row = {
+            "position": position,
+            "first_page": found.reading["first"],
+            "last_page": found.reading["last"],
+            "reading": {name: found.reading[name] for name in ("fields", "ibans", "text")},
+            "template": found.reading["template"],
+            "pdf": pdf,
+            "content": Digest(found.reading["words"] or pdf),
+        }
+        return Piece(row, judging.checked({**row, **UNTOUCHED}, self.issuers, self.now().date()))
 
-    def _filed(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], pieces: Iterable[Piece]) -> None:
-        """The rows of a job's invoices. What ended in an earlier reading stays as it is, the rest gives way."""
-        now = self.now()
-        if not done(connection, stage, job, JobState.DONE, completed_at=now, reason=None):
-            return
-        found = {_identity(job, piece): piece for piece in pieces}
-        before = {row.id: row for row in connection.execute(_OF_JOB, {"job": job.id})}
+    def _filed(
+        self, connection: sa.Connection, stage: Stage, read: Sequence[tuple[sa.Row[Any], Sequence[Piece]]]
+    ) -> Sequence[None]:
+        """The rows of jobs' invoices. What ended in an earlier reading stays as it is, the rest gives way."""
+        now, ids = self.now(), [job.id for job, _ in read]
+        moves = [(job, JobState.DONE, {"completed_at": now, "reason": None}) for job, _ in read]
+        before = {row.id: row for row in connection.execute(_OF_JOBS, {"jobs": ids})}
+        if done_all(connection, stage, moves) < len(moves) or (before and len(read) > 1):
+            raise Apart  # a job that is read again finds what the one before it has left
+        found = {_identity(job, piece): (job, piece) for job, pieces in read for piece in pieces}
+        ended = self._given_way(connection, before, found, now)
+        rows = [
+            self._row(job, identity, piece, before.get(identity), now)
+            for identity, (job, piece) in found.items()
+            if identity not in ended
+        ]
+        judged = judging.judge(connection, rows, self.issuers, now)
+        whole = [{**UNCLAIMED, **row, **columns} for (row, _), columns in zip(rows, judged, strict=True)]
+        self._write(connection, whole, before)
+        return [None] * len(read)
+
+    def _given_way(
+        self, connection: sa.Connection, before: Mapping[str, sa.Row[Any]], found: Collection[str], now: datetime
+    ) -> set[str]:
+        """The ids of what ended. Of the rest the texts go, and what a new reading no longer finds."""
         ended = {row.id for row in before.values() if row.state in ENDED}
         database.forget_text(connection, before.keys() - ended)
-        self._drop(connection, before.keys() - ended - found.keys(), now)
-        for identity, piece in found.items():
-            if identity not in ended:
-                self._file(connection, job, identity, piece, before.get(identity), now)
+        if gone := before.keys() - ended - set(found):
+            self._drop(connection, gone, now)
+        return ended
 
     def _drop(self, connection: sa.Connection, gone: Collection[str], now: datetime) -> None:
-        """Invoices that a new reading no longer finds; what was a reprint of one is checked again."""
-        if not gone:
-            return
+        """Take invoices away; what was a reprint of one is checked again."""
         again = {"state": InvoiceState.CHECKING, "reprint_of": None, "updated_at": now, **UNCLAIMED}
         connection.execute(invoices.update().where(invoices.c.reprint_of.in_(gone)).values(again))
         connection.execute(invoices.delete().where(invoices.c.id.in_(gone)))
 
-    def _file(
-        self,
-        connection: sa.Connection,
-        job: sa.Row[Any],
-        identity: str,
-        piece: Piece,
-        before: sa.Row[Any] | None,
-        now: datetime,
-    ) -> None:
+    def _row(
+        self, job: sa.Row[Any], identity: str, piece: Piece, before: sa.Row[Any] | None, now: datetime
+    ) -> tuple[dict[str, Any], judging.Checked]:
         """The row of one piece. A second reading keeps what people said of it, and the reprints that point at it."""
-        row = {
-            "id": identity,
-            "job": job.id,
-            "position": piece.position,
-            "first_page": piece.reading["first"],
-            "last_page": piece.reading["last"],
-            "reading": {name: piece.reading[name] for name in ("fields", "ibans", "text")},
-            "template": piece.reading["template"],
-            "pdf": piece.pdf,
-            "content": piece.content,
-            "corrections": before.corrections if before else {},
-            "accepted": before.accepted if before else [],
-            "created_at": before.created_at if before else now,
-        }
-        values = {**BLANK, **UNCLAIMED, **row, **self._judged(connection, row, now)}
-        write = invoices.update().where(invoices.c.id == identity) if before else invoices.insert()
-        connection.execute(write, values)
-        database.index_text(connection, identity, piece.reading["text"])
+        row = {"id": identity, "job": job.id, **piece.row, **UNTOUCHED, "created_at": now}
+        if before is None:
+            return row, piece.checked
+        row |= {name: getattr(before, name) for name in (*UNTOUCHED, "created_at")}
+        return row, judging.checked(row, self.issuers, now.date())
+
+    def _write(self, connection: sa.Connection, rows: Sequence[dict[str, Any]], before: Collection[str]) -> None:
+        """In their order: one may be a reprint of another, or take the number that it leaves."""
+        for again, some in groupby(rows, key=lambda row: row["id"] in before):
+            connection.execute(
+                _AGAIN if again else _FIRST, [row | {"own": row["id"]} if again else row for row in some]
+            )
+        database.index_texts(connection, {row["id"]: row["reading"]["text"] for row in rows})
 
     def _unread(self, connection: sa.Connection, stage: Stage, job: sa.Row[Any], error: Exception) -> None:
         """A document that could not be read: the sender's to mend, ours to try again, or a person's to look at."""
@@ -229,56 +236,22 @@ class Pipeline:
         stage = self.stages()[1]
         with self.database.write() as connection:
             rows = held(connection, stage, batch)
-            for row in rows:
-                values = database.attempt(connection, partial(self._judged, connection, row._asdict(), self.now()))
-                if isinstance(values, Exception):
-                    log.error("invoice could not be checked", exc_info=values, extra={"invoice": row.id})
-                    values = {"state": InvoiceState.WAITING, "reasons": [_reason(Reason("internal"))]}
-                done(connection, stage, row, **{**BLANK, **values})
+            judged = database.together(connection, partial(self._judged, connection, stage), rows)
+            for row, failure in zip(rows, judged, strict=True):
+                if isinstance(failure, Exception):
+                    log.error("invoice could not be checked", exc_info=failure, extra={"invoice": row.id})
+                    values = {**judging.BLANK, **judging.waiting(Reason("internal"))}
+                    done(connection, stage, row, **values)
             messages.refresh(connection, {row.job for row in rows}, self.language)
             told = journal.lines(connection, {row.job for row in rows})
         journal.tell(told)
 
-    def _judged(self, connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        """The columns that say what became of a reading: a reprint, ready, or waiting and why."""
-        if first := _twin(connection, row):
-            return {"state": InvoiceState.REPRINT, "reprint_of": first.id, "reasons": [], "updated_at": now} | _copied(
-                first
-            )
-        fields = check.overlay(_fields(row["reading"]["fields"]), row["corrections"])
-        ibans = [_found(one) for one in row["reading"]["ibans"]]
-        invoice = check.check(
-            fields,
-            ibans,
-            self.issuers,
-            now.date(),
-            row["accepted"],
-            found_by=row["template"],
-            text=row["reading"]["text"],
-        )
-        if isinstance(invoice, Invoice):
-            return self._matched(connection, row, invoice, now)
-        return {"state": InvoiceState.WAITING, "reasons": [_reason(one) for one in invoice], "updated_at": now}
-
-    def _matched(
-        self, connection: sa.Connection, row: Mapping[str, Any], invoice: Invoice, now: datetime
-    ) -> dict[str, Any]:
-        """An invoice that agrees with itself must also agree with what we know: its customer, and earlier numbers."""
-        issuer = issuing.issuer_of(invoice, self.issuers)
-        named = (invoice.customer_code, invoice.buyer.vat_id)
-        customer = customers.find(connection, [named]).get(named)
-        found = [
-            *check.customer(invoice, customer, row["accepted"]),
-            *_used(connection, row, issuer, invoice),
-            *_rejected(connection, row),
-        ]
-        state = InvoiceState.WAITING if found else InvoiceState.READY
-        known = {"customer_code": customer.code, "customer_name": customer.name} if customer else {}
-        return (
-            {"state": state, "reasons": [_reason(one) for one in found], "updated_at": now}
-            | issuing.columns(invoice, issuer)
-            | known
-        )
+    def _judged(self, connection: sa.Connection, stage: Stage, rows: Sequence[sa.Row[Any]]) -> Sequence[None]:
+        now = self.now()
+        found = [(row._asdict(), judging.checked(row._asdict(), self.issuers, now.date())) for row in rows]
+        judged = judging.judge(connection, found, self.issuers, now)
+        done_all(connection, stage, [(row, what["state"], what) for row, what in zip(rows, judged, strict=True)])
+        return [None] * len(rows)
 
     # Sealing
 
@@ -335,7 +308,7 @@ class Pipeline:
         if not isinstance(error, DocumentError):
             log.error("invoice could not be sealed", exc_info=error, extra={"invoice": invoice.id})
         code = error.code if isinstance(error, DocumentError) and error.code in reasons.REASONS else "internal"
-        done(connection, stage, invoice, InvoiceState.WAITING, reasons=[_reason(Reason(code))], updated_at=self.now())
+        done(connection, stage, invoice, updated_at=self.now(), **judging.waiting(Reason(code)))
 
     # The ledger's head
 
@@ -381,71 +354,16 @@ def _parts(whole: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 def _identity(job: sa.Row[Any], piece: Piece) -> str:
     """An invoice of a job is its pages: another reading of the same pages is the same invoice."""
-    return str(uuid.uuid5(uuid.UUID(job.id), f"{piece.reading['first']}-{piece.reading['last']}"))
+    return str(uuid.uuid5(uuid.UUID(job.id), f"{piece.row['first_page']}-{piece.row['last_page']}"))
 
 
-_OF_JOB = sa.select(invoices).where(invoices.c.job == sa.bindparam("job"))
+_OF_JOBS = sa.select(invoices).where(invoices.c.job.in_(sa.bindparam("jobs", expanding=True)))
+_FIRST, _AGAIN = invoices.insert(), invoices.update().where(invoices.c.id == sa.bindparam("own"))
 _PLAIN = [column for column in invoices.c if column.name not in ("reading", "corrections", "reasons", "accepted")]
 _WITH_ORIGINAL: sa.Select[Any] = (
     sa.select(*_PLAIN, jobs.c.original).join(jobs).where(invoices.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
 """Archived invoices without what was only of use to read and check them."""
-
-
-def _twin(connection: sa.Connection, row: Mapping[str, Any]) -> sa.Row[Any] | None:
-    """The earlier invoice with the same content, if there is one in force."""
-    return connection.execute(_SAME_CONTENT, {"content": row["content"], "own": row["id"]}).one_or_none()
-
-
-_OTHER = (invoices.c.id != sa.bindparam("own"), invoices.c.state.in_(IN_FORCE))
-_SAME_CONTENT = sa.select(invoices).where(invoices.c.content == sa.bindparam("content"), *_OTHER)
-_SAME_CONTENT = _SAME_CONTENT.order_by(invoices.c.created_at).limit(1)
-_SAME_NUMBER = sa.select(invoices.c.id).where(
-    invoices.c.issuer == sa.bindparam("issuer"), invoices.c.number == sa.bindparam("number"), *_OTHER
-)
-_SAME_NUMBER = _SAME_NUMBER.limit(1)
-
-
-def _used(connection: sa.Connection, row: Mapping[str, Any], issuer: Issuer, invoice: Invoice) -> list[Reason]:
-    """The number of another invoice with another content is nobody's guess to make."""
-    first = connection.scalar(_SAME_NUMBER, {"issuer": issuer.key, "number": invoice.number, "own": row["id"]})
-    return [Reason("number-used", {"number": invoice.number, "first": first[:8]})] if first else []
-
-
-def _rejected(connection: sa.Connection, row: Mapping[str, Any]) -> list[Reason]:
-    """Who rejected an invoice did not know of the prints of it that were here already; a later print is meant."""
-    own = {"content": row["content"], "own": row["id"], "since": row["created_at"]}
-    first = None if "first-rejected" in row["accepted"] else connection.scalar(_REJECTED_SINCE, own)
-    return [Reason("first-rejected", {"first": first[:8]})] if first else []
-
-
-_REJECTED_SINCE = sa.select(invoices.c.id).where(
-    invoices.c.content == sa.bindparam("content"),
-    invoices.c.id != sa.bindparam("own"),
-    invoices.c.state == InvoiceState.REJECTED,
-    invoices.c.updated_at >= sa.bindparam("since"),
-)
-_REJECTED_SINCE = _REJECTED_SINCE.limit(1)
-
-
-def _copied(first: sa.Row[Any]) -> dict[str, Any]:
-    """A reprint shows the facts of the invoice that it repeats."""
-    return {name: getattr(first, name) for name in FACTS}
-
-
-def _fields(stored: Mapping[str, Any]) -> dict[str, Found]:
-    return {name: _found(one) for name, one in stored.items()}
-
-
-def _found(stored: Mapping[str, Any]) -> Found:
-    box = stored["box"]
-    return Found(stored["value"], Box(*box) if box else None)
-
-
-def _reason(reason: Reason) -> dict[str, Any]:
-    box = reason.box
-    place = [box.page, box.left, box.bottom, box.right, box.top] if box else None
-    return {"code": reason.code, "facts": dict(reason.facts), "box": place}
 
 
 def _sentence(error: DocumentError, language: str) -> str:

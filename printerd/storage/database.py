@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -159,11 +159,13 @@ SEARCH_TABLE = (
 )
 
 
-def index_text(connection: sa.Connection, invoice: str, text: str) -> None:
-    """Make an invoice findable by its text, once: a text that is there already is taken away by :func:`forget_text`."""
-    connection.execute(
-        sa.text("INSERT INTO invoice_text (invoice, text) VALUES (:invoice, :text)"), {"invoice": invoice, "text": text}
-    )
+def index_texts(connection: sa.Connection, texts: Mapping[str, str]) -> None:
+    """Make invoices findable by their texts, once: one that is there already is taken away by :func:`forget_text`."""
+    if texts:
+        connection.execute(_INDEX, [{"invoice": invoice, "text": text} for invoice, text in texts.items()])
+
+
+_INDEX = sa.text("INSERT INTO invoice_text (invoice, text) VALUES (:invoice, :text)")
 
 
 def forget_text(connection: sa.Connection, invoices: Collection[str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from printerd.errors import DocumentError
 from printerd.evidence import acts, ledger
@@ -303,6 +304,84 @@ def _read_again(house: House, job: str) -> None:
     house.turn("process")
 
 
+# Invoices of one batch
+
+
+def test_prints_of_one_batch_are_judged_in_their_order(house: House) -> None:
+    """The same invoice twice is one and its reprint, its number on another waits: in a job, and from job to job."""
+    one = house.print(
+        1,
+        invoice("FA-1", 1, 1),
+        invoice("FA-1", 2, 2),
+        invoice("FA-1", 3, 3, due_on="2027-01-31"),
+        invoice("FA-2", 4, 4, total="1.00"),
+    )
+    two = house.print(2, invoice("FA-2", 1, 1, total="1.00"), invoice("FA-3", 2, 2), invoice("FA-1", 3, 3))
+    three = house.print(3, invoice("FA-3", due_on="2027-01-31"))
+    house.turn("process")
+    first, again, other, doubtful = house.rows(one)
+    assert house.states(one) == ["ready", "reprint", "waiting", "waiting"]
+    assert again.reprint_of == first.id
+    assert (again.number, again.total) == ("FA-1", archive_rows.FIELDS["total"])
+    assert [reason["code"] for reason in other.reasons] == ["number-used"]
+    assert other.reasons[0]["facts"] == {"number": "FA-1", "first": first.id[:8]}
+    assert [(row.state, row.reprint_of) for row in house.rows(two)] == [
+        ("reprint", doubtful.id),
+        ("ready", None),
+        ("reprint", first.id),
+    ]
+    (last,) = house.rows(three)
+    assert last.reasons[0]["facts"] == {"number": "FA-3", "first": house.rows(two)[1].id[:8]}
+
+
+def test_corrections_of_one_batch_are_judged_in_their_order(house: House) -> None:
+    """Two invoices that wait get the same number from people: the first that is checked has it, the other waits."""
+    jobs_ = [house.print(n, invoice(f"FA-{n}", total="1.00", due_on=f"2027-01-0{n}")) for n in (1, 2)]
+    house.turn("process")
+    for job in jobs_:
+        (row,) = house.rows(job)
+        house.act(acts.correct, row.id, {"total": archive_rows.FIELDS["total"], "number": "FA-9"}, "marie", "misread")
+    house.turn("check")
+    by_id = sorted((row for job in jobs_ for row in house.rows(job)), key=lambda row: row.id)
+    assert [row.state for row in by_id] == ["ready", "waiting"]
+    assert by_id[1].reasons[0]["facts"] == {"number": "FA-9", "first": by_id[0].id[:8]}
+
+
+def test_a_job_that_is_read_again_beside_others_sees_what_they_left(house: House) -> None:
+    """Of two jobs that are read again in one batch the first loses an invoice, and the second is no reprint of it."""
+    one, two = house.print(1, invoice("FA-1", total="1.00")), house.print(2, invoice("FA-1", total="1.00"))
+    house.turn("process")
+    house.reads_as(1, invoice("FA-5"))
+    house.reads_as(2, invoice("FA-1"))
+    for job in (one, two):
+        house.act(acts.retry_job, job, "marie", "template mended")
+    fresh = house.print(3, invoice("FA-5"))
+    house.turn("process")
+    assert [house.states(job) for job in (one, two, fresh)] == [["ready"], ["ready"], ["reprint"]]
+    assert [row.number for job in (one, two) for row in house.rows(job)] == ["FA-5", "FA-1"]
+
+
+@pytest.mark.parametrize("several", [True, False], ids=["in jobs of their own", "in one job"])
+def test_an_invoice_more_costs_no_statement_more(house: House, several: bool) -> None:
+    """Reading and sealing ask the database as often for twelve invoices as for three."""
+
+    def asked(numbers: range) -> int:
+        if several:
+            for number in numbers:
+                house.print(number, invoice(f"FA-{number}"))
+        else:
+            house.print(numbers[0], *(invoice(f"FA-{n}", place, place) for place, n in enumerate(numbers, start=1)))
+        counted.clear()
+        house.turn("process", "seal")
+        return len(counted)
+
+    counted: list[str] = []
+    event.listen(house.database.engine, "before_cursor_execute", lambda *call: counted.append(call[2]))
+    house.pipeline = replace(house.pipeline, archived=lambda *_: None)
+    asked(range(1, 4))  # the ledger's first entries join no others
+    assert asked(range(10, 13)) == asked(range(20, 32))
+
+
 # One row harms no other
 
 
@@ -346,12 +425,12 @@ def test_a_customer_who_left_holds_his_invoice_alone(house: House) -> None:
 
 def test_an_invoice_that_cannot_be_filed_holds_its_job_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reading that we fail to file keeps its own job back, nothing of it is left; the batch's other jobs are done."""
-    index_text = database.index_text
+    index_texts = database.index_texts
 
-    def fails(connection: sa.Connection, identity: str, text: str) -> None:
-        index_text(connection, identity, text[: 1 // text.count("FA-2")])
+    def fails(connection: sa.Connection, texts: Mapping[str, str]) -> None:
+        index_texts(connection, {one: text[: 1 // text.count("FA-2")] for one, text in texts.items()})
 
-    monkeypatch.setattr(database, "index_text", fails)
+    monkeypatch.setattr(database, "index_texts", fails)
     broken = house.print(1, invoice("FA-1"))
     sound = house.print(2, invoice("FA-2"))
     house.turn("process")

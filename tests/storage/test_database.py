@@ -22,7 +22,7 @@ from printerd.storage.database import (
     BUSY_TIMEOUT,
     Database,
     forget_text,
-    index_text,
+    index_texts,
     integrity,
     search_text,
     together,
@@ -121,10 +121,10 @@ def test_what_is_tried_together_fails_alone(
 def test_words_are_found_without_accents_and_without_query_syntax(database: Database) -> None:
     """A search takes words as they are: accents and case do not matter, operators are plain text."""
     with database.write() as connection:
-        index_text(connection, "a", "Boulangerie Bélair – pétrins")
-        index_text(connection, "b", "Moulin OR NOT")
+        index_texts(connection, {"a": "Boulangerie Bélair – pétrins", "b": "Moulin OR NOT"})
         forget_text(connection, ["a"])
-        index_text(connection, "a", "Boulangerie Bélair – pétrins et levures")
+        index_texts(connection, {"a": "Boulangerie Bélair – pétrins et levures"})
+        index_texts(connection, {})
     with database.read() as connection:
         assert search_text(connection, "belair levures") == ["a"]
         assert search_text(connection, 'OR "not') == ["b"]
