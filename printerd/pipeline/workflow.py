@@ -121,12 +121,13 @@ class Pipeline:
         with (
             ExitStack() as opened,
             ranges.read(readers, *self._asked(job, opened), self.reader_seconds) as reading,
+            self.blobs.together() as put,
         ):
             whole = Digest(job.original)
             if reading.converted and not all(found.pdf for found in reading.invoices):  # else no row would speak of it
-                whole = self.blobs.put(reading.converted.read_bytes(), PDF).digest
+                whole = put(reading.converted.read_bytes())
             with ThreadPoolExecutor(self.threads) as threads:
-                pdfs = threads.map(lambda found: self._pdf(found.pdf, whole), reading.invoices)
+                pdfs = threads.map(lambda one: put(one.pdf.read_bytes()) if one.pdf else whole, reading.invoices)
                 return list(map(self._piece, count(), reading.invoices, pdfs))
 
     def _asked(self, job: sa.Row[Any], opened: ExitStack) -> tuple[Mapping[str, Any], Sequence[Path | BinaryIO]]:
@@ -138,9 +139,6 @@ class Pipeline:
         with source.open("rb") as postscript:
             ended = distiller.ask(self.ghostscript, postscript, drawn)
         return asked | {"drawn": distiller.values(ended)}, [source, drawn]
-
-    def _pdf(self, file: Path | None, whole: Digest) -> Digest:
-        return self.blobs.put(file.read_bytes(), PDF).digest if file else whole
 
     def _piece(self, position: int, found: ranges.Found, pdf: Digest) -> Piece:
         """What makes two prints the same content is their words, for a print client rewrites the bytes."""
@@ -260,8 +258,16 @@ class Pipeline:
         stage = self.stages()[2]
         with self.database.read() as connection:
             rows = held(connection, stage, batch)
-        for part in _parts(list(zip(rows, self._each(self._sealed, rows), strict=True))):
+        for part in _parts(list(zip(rows, self._sealed_all(rows), strict=True))):
             self._archive_all(stage, part)
+
+    def _sealed_all(self, rows: Sequence[sa.Row[Any]]) -> Sequence[Any]:
+        """Each sealed PDF, in the archive, with what its sealer told; or why there is none."""
+        try:
+            with self.blobs.together() as put:
+                return self._each(partial(self._sealed, put), rows)
+        except TransientError as error:
+            return [error] * len(rows)
 
     def _archive_all(self, stage: Stage, part: Sequence[tuple[sa.Row[Any], Any]]) -> None:
         """The sealed invoices, or why they could not be sealed, in one transaction."""
@@ -281,10 +287,10 @@ class Pipeline:
             told = journal.lines(connection, {row.job for row in rows}, {row.id for row in rows})
         journal.tell(told)
 
-    def _sealed(self, invoice: sa.Row[Any]) -> tuple[Digest, Mapping[str, Any]]:
+    def _sealed(self, put: Callable[[bytes], Digest], invoice: sa.Row[Any]) -> tuple[Digest, Mapping[str, Any]]:
         reason = f"{invoice.kind} {invoice.number}"
         with self.sealers.call("seal", {"reason": reason}, [self.blobs.path(Digest(invoice.pdf))]) as answer:
-            return self.blobs.put(answer.file(answer.values["file"]).read_bytes(), PDF).digest, answer.values
+            return put(answer.file(answer.values["file"]).read_bytes()), answer.values
 
     def _archive(self, connection: sa.Connection, stage: Stage, sealed: Sequence[Sealed]) -> Sequence[None]:
         """The rows of sealed invoices, their entries in the ledger, and their deliveries."""

@@ -11,8 +11,9 @@ import hashlib
 import os
 import secrets
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,9 +65,12 @@ class Blobs:
         for path in self.spool.glob(f"{PUT}*"):
             path.unlink(missing_ok=True)
 
-    def adopt(self, files: Iterable[tuple[Path, Digest]]) -> None:
-        """Take synced spool files in under their digests: renames, then one sync a folder. Repeating it is harmless."""
-        folders: set[Path] = set()
+    def adopt(self, files: Iterable[tuple[Path, Digest]], there: Iterable[Digest] = ()) -> None:
+        """Take synced spool files in under their digests: renames, then one sync a folder. Repeating it is harmless.
+
+        Blobs that are ``there`` already are synced with them: whoever renamed one may have been killed before he did.
+        """
+        folders = {self.path(digest).parent for digest in there}
         try:
             for source, digest in files:
                 target = self.path(digest)
@@ -87,30 +91,31 @@ class Blobs:
             list(self._threads.map(sync_folder, folders))
 
     def put(self, data: bytes, media_type: str) -> Blob:
-        """Store bytes that are at hand. A blob that is there already is not written again.
-
-        Its name is synced all the same: whoever renamed it may have been killed before he did.
-        """
-        digest = Digest(hashlib.sha256(data).hexdigest())
-        try:
-            if self.path(digest).exists():
-                sync_folder(self.path(digest).parent)
-            else:
-                self._write(data, digest)
-        except OSError as error:
-            raise TransientError.of_disk("The archive", error) from error
+        """Store bytes that are at hand. A blob that is there already is not written again."""
+        with self.together() as put:
+            digest = put(data)
         return Blob(digest, len(data), media_type)
 
-    def _write(self, data: bytes, digest: Digest) -> None:
-        source = self.spool_file()
+    @contextmanager
+    def together(self) -> Iterator[Callable[[bytes], Digest]]:
+        """Many puts, from any thread, whose folders are synced once: the blobs are there when the context has ended."""
+        files: list[tuple[Path, Digest]] = []
+        there: list[Digest] = []
+
+        def put(data: bytes) -> Digest:
+            digest = Digest(hashlib.sha256(data).hexdigest())
+            if self.path(digest).exists():
+                there.append(digest)
+            else:
+                files.append((_written(self.spool_file(), data), digest))
+            return digest
+
         try:
-            with source.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fdatasync(file.fileno())
-            self.adopt([(source, digest)])
+            yield put
+            self.adopt(files, there)
         finally:
-            source.unlink(missing_ok=True)
+            for source, _ in files:
+                source.unlink(missing_ok=True)
 
     def open(self, digest: Digest) -> BinaryIO:
         """Read a blob; one that is not there is a :class:`DocumentError`."""
@@ -144,6 +149,19 @@ def digest_of(file: BinaryIO) -> Digest:
     while chunk := file.read(CHUNK):
         state.update(chunk)
     return Digest(state.hexdigest())
+
+
+def _written(path: Path, data: bytes) -> Path:
+    """A synced file; nothing is left of one that could not be written."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fdatasync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise TransientError.of_disk("The archive", error) from error
+    return path
 
 
 def sync_folder(folder: Path) -> None:
