@@ -216,10 +216,7 @@ def _largest(used: Mapping[str, float]) -> list[tuple[str, float]]:
 
 def _stages(ours: Ours, part: str) -> Iterator[Row]:
     """How long batches were in each stage, as the engine noted it."""
-    rows = ours.query(
-        "SELECT function_name, count(*), avg(completed_at_epoch_ms - started_at_epoch_ms)"
-        " FROM operation_outputs GROUP BY function_name"
-    )
+    rows = ours.query("SELECT name, count(*), avg(completed_at - created_at) FROM workflow_status GROUP BY name")
     for name, times, middle in rows:
         yield Row(part, f"stage {name}: a batch", middle or 0.0, "ms", note=f"{times} batches, warming up included")
 

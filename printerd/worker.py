@@ -108,7 +108,7 @@ class Worker:
     # The engine
 
     def _launch(self) -> None:
-        """Workflow and step are registered by the stage's name, so that a later program finds them again."""
+        """Workflows are registered by the stage's name, so that a later program finds them again."""
         url = self._database.url.render_as_string(hide_password=False)
         DBOS(
             config=DBOSConfig(
@@ -127,16 +127,13 @@ class Worker:
         DBOS.launch()
 
     def _durable(self, stage: Stage) -> Callable[[str], None]:
-        @DBOS.step(name=stage.name)
-        def step(batch: str) -> None:
-            with logs.bound(stage=stage.name, batch=batch), metrics.STAGE_SECONDS.labels(stage.name).time():
-                stage.run(BatchId(batch))
-
+        # No step inside: it would only tell a second run what the rows tell it too, for two more commits a batch.
         @DBOS.workflow(name=stage.name, max_recovery_attempts=STARTS)
         def workflow(batch: str) -> None:
             self._begins(stage, batch)
             try:
-                step(batch)
+                with logs.bound(stage=stage.name, batch=batch), metrics.STAGE_SECONDS.labels(stage.name).time():
+                    stage.run(BatchId(batch))
             except Exception:
                 self._mend_at = time.monotonic() + MEND_SOON
                 raise
