@@ -126,9 +126,8 @@ class Pipeline:
             whole = Digest(job.original)
             if reading.converted and not all(found.pdf for found in reading.invoices):  # else no row would speak of it
                 whole = put(reading.converted.read_bytes())
-            with ThreadPoolExecutor(self.threads) as threads:
-                pdfs = threads.map(lambda one: put(one.pdf.read_bytes()) if one.pdf else whole, reading.invoices)
-                return list(map(self._piece, count(), reading.invoices, pdfs))
+            pdfs = self._pdfs(put, [found.pdf for found in reading.invoices], whole)
+            return list(map(self._piece, count(), reading.invoices, pdfs))
 
     def _asked(self, job: sa.Row[Any], opened: ExitStack) -> tuple[Mapping[str, Any], Sequence[Path | BinaryIO]]:
         """What a reader gets: the document, and what Ghostscript made of it where that has a unit of its own."""
@@ -139,6 +138,17 @@ class Pipeline:
         with source.open("rb") as postscript:
             ended = distiller.ask(self.ghostscript, postscript, drawn)
         return asked | {"drawn": distiller.values(ended)}, [source, drawn]
+
+    def _pdfs(self, put: Callable[[bytes], Digest], files: Sequence[Path | None], whole: Digest) -> list[Digest]:
+        """The PDFs of invoices, archived: several at a time, a lone one here, for a thread costs more than that."""
+
+        def archived(file: Path | None) -> Digest:
+            return put(file.read_bytes()) if file else whole
+
+        if len(files) == 1:
+            return [archived(files[0])]
+        with ThreadPoolExecutor(self.threads) as threads:
+            return list(threads.map(archived, files))
 
     def _piece(self, position: int, found: ranges.Found, pdf: Digest) -> Piece:
         """What makes two prints the same content is their words, for a print client rewrites the bytes."""
