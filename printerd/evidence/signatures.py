@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -20,7 +21,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.general import extract_certificate_info, extract_signer_info
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 
-from printerd.errors import DocumentError, IntegrityError
+from printerd.errors import DocumentError, Failure, IntegrityError
 from printerd.evidence import canonical, cms
 from printerd.model import Timestamp
 
@@ -88,16 +89,40 @@ def of_pdf(file: BinaryIO) -> tuple[Signature, ...]:
 
     Another library reads it than the one that writes our seals, so that no mistake of one hides behind itself.
     """
+    with _opened(file, pikepdf.AccessMode.default) as pdf:
+        found = [_signature(file, name, value) for name, value in _signed_fields(pdf)]
+        return tuple(sorted(found, key=lambda one: one.covered))
+
+
+def sole(file: BinaryIO, field: str) -> tuple[bytes, bytes]:
+    """The DER of the signature in that field, and the SHA-256 of what it covers: it is not judged.
+
+    ``IntegrityError`` when there is not one such field, or when it leaves out more than its own signature;
+    ``DocumentError`` when the PDF cannot be read. ``file`` must not shrink meanwhile: it is mapped where it can be.
+    """
+    with _opened(file, pikepdf.AccessMode.mmap) as pdf:
+        values = [value for name, value in _signed_fields(pdf) if name == field]
+        if len(values) != 1:
+            raise IntegrityError(f"There are {len(values)} signatures of the name {field}.")
+        ranges = _ranges(values[0])
+        if _covered(ranges) != file.seek(0, os.SEEK_END):
+            raise IntegrityError("The signature does not cover the whole file.")
+        return _contents(file, ranges, bytes(values[0]["/Contents"])), _range_digest(file, ranges, "sha256")
+
+
+@contextmanager
+def _opened(file: BinaryIO, access: pikepdf.AccessMode) -> Iterator[pikepdf.Pdf]:
     try:
-        with pikepdf.open(file) as pdf:
-            if not pdf.is_encrypted:
-                found = [_signature(file, name, value) for name, value in _signed_fields(pdf)]
-                return tuple(sorted(found, key=lambda one: one.covered))
+        with pikepdf.open(file, access_mode=access, inherit_page_attributes=False) as pdf:
+            if pdf.is_encrypted:
+                raise _encrypted()
+            yield pdf
     except pikepdf.PasswordError as error:
         raise _encrypted() from error
+    except Failure:
+        raise
     except Exception as error:  # what a parser raises on hostile bytes cannot be listed
         raise DocumentError("The PDF's signatures cannot be read.", where=str(error)[:200]) from error
-    raise _encrypted()
 
 
 def _signed_fields(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
@@ -122,8 +147,8 @@ def _signature(file: BinaryIO, name: str, value: pikepdf.Object) -> Signature:
     size = file.seek(0, os.SEEK_END)
     covered = 0
     try:
-        ranges = [int(number) for number in value["/ByteRange"]]
-        covered = ranges[2] + ranges[3]
+        ranges = _ranges(value)
+        covered = _covered(ranges)
         der = _contents(file, ranges, bytes(value["/Contents"]))
         signed = _signed_data(der, "data")
         certificate, others = _check(signed, "data", _range_digest(file, ranges, _algorithm(signed)))
@@ -133,6 +158,16 @@ def _signature(file: BinaryIO, name: str, value: pikepdf.Object) -> Signature:
     except Exception as error:  # as above
         return Signature(name, covered, covered == size, faults=(f"The signature cannot be read ({error}).",))
     return Signature(name, covered, covered == size, certificate, others, token)
+
+
+def _ranges(value: pikepdf.Object) -> list[int]:
+    """Start and length of both parts (ISO 32000-1 section 12.8.1)."""
+    return [int(number) for number in value["/ByteRange"]]
+
+
+def _covered(ranges: list[int]) -> int:
+    """Where the second part ends."""
+    return ranges[2] + ranges[3]
 
 
 def _contents(file: BinaryIO, ranges: list[int], raw: bytes) -> bytes:

@@ -36,11 +36,15 @@ ANSWER_LIMIT = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A checked timestamp: its token, what it says, and a TimeStampResp around it that says nothing of its own."""
+    """A checked timestamp: its token, what it says, and a TimeStampResp around it that says nothing of its own.
+
+    ``digest`` is the SHA-256 of what it was made for.
+    """
 
     response: bytes
     content: bytes
     token: signatures.Token
+    digest: bytes
 
 
 class Stamper:
@@ -51,7 +55,8 @@ class Stamper:
 
     def stamp(self, data: bytes) -> Stamp:
         """A timestamp for ``data``. ``TransientError`` when the authority is away, refuses, or answers nonsense."""
-        request = _request(hashlib.sha256(data).digest())
+        digest = hashlib.sha256(data).digest()
+        request = _request(digest)
         answer = self._authority(request.dump())
         try:
             content = signatures.enclosed_token(answer)
@@ -64,7 +69,7 @@ class Stamper:
                 f"{AUTHORITY}'s answer is not valid. {error.what}",
                 remedy="It is asked again; if it goes on, set timestamp.url to another authority.",
             ) from error
-        return Stamp(signatures.granted(content), content, token)
+        return Stamp(signatures.granted(content), content, token, digest)
 
 
 def _require_now(time: datetime) -> None:

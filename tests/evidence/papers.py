@@ -73,6 +73,20 @@ def hybrid() -> bytes:
     return plain[:table] + stream + trailer + f"startxref\n{table + len(stream)}\n%%EOF\n".encode()
 
 
+def with_form(form: bytes, annotations: bytes) -> bytes:
+    """A PDF with a text field ``Seal1``; ``form`` and ``annotations`` are direct, or one of 5 0 R and 6 0 R, 7 0 R."""
+    return paper.raw_pdf(
+        b"<< /Type /Catalog /Pages 2 0 R /AcroForm %s >>" % form,
+        b"<< /Type /Pages /Count 1 /Kids [8 0 R] >>",
+        b"<< /Type /Page /Parent 8 0 R /MediaBox [0 0 595 842] /Annots %s >>" % annotations,
+        b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (Seal1) /Rect [50 50 90 60] >>",
+        b"<< /Fields 6 0 R /NeedAppearances true >>",
+        b"[4 0 R]",
+        b"[4 0 R]",
+        b"<< /Type /Pages /Count 1 /Kids [3 0 R] /Parent 2 0 R >>",
+    )
+
+
 def encrypted(user: str) -> bytes:
     out = BytesIO()
     with pikepdf.open(BytesIO(page())) as pdf:
