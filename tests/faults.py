@@ -23,10 +23,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from email import message_from_bytes, policy
+from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -39,6 +41,7 @@ from printerd.demo.forms import print_all
 from printerd.demo.pens import PdfPen, Typeface
 from printerd.demo.trade import FRENCH, Sale
 from printerd.errors import RequestError, TransientError
+from printerd.model import Route
 from tests import documents
 from tests.instance import Instance, free_port, link_of, request, served, until, words
 from tests.relay import PHASES, Relay
@@ -51,6 +54,8 @@ FIRST_NUMBER = 1001
 """Of the invoices: no sample of the tour has it."""
 SETTLE = 180.0
 """Seconds within which everything must be done once nobody kills any more."""
+RECOVERY = 90.0
+"""Seconds within which whoever was killed is there again, and a print has become a mail."""
 
 
 # Documents
@@ -58,10 +63,11 @@ SETTLE = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A file to print and the numbers of its invoices."""
+    """A file to print, the numbers of its invoices, and whether one of them is mailed."""
 
     file: Path
     numbers: tuple[str, ...]
+    mailed: bool
 
 
 def stream(folder: Path, invoices: int, *, random: Random, today: date) -> Iterator[Printed]:
@@ -80,7 +86,8 @@ def batch(file: Path, sales: Sequence[Sale]) -> Printed:
     pen = PdfPen(Typeface.STANDARD, title=file.stem, author=sales[0].invoice.seller.name)
     print_all(pen, classic.draw, classic.ROOM, sales)
     file.write_bytes(pen.finish())
-    return Printed(file, tuple(sale.invoice.number for sale in sales))
+    mailed = any(sale.buyer.customer.route is Route.MAIL for sale in sales)
+    return Printed(file, tuple(sale.invoice.number for sale in sales), mailed)
 
 
 # Traffic
@@ -213,6 +220,15 @@ def plan(kills: int, random: Random) -> list[Kill]:
     return [kill for _, kill in sorted(placed, key=lambda pair: pair[0])]
 
 
+def shares(planned: Sequence[Kill], prints: Sequence[Printed]) -> list[list[Printed]]:
+    """What is printed for each kill: a file that is mailed where its mail is waited for; the rest is spread evenly."""
+    mailed = [printed for printed in prints if printed.mailed][: sum(bool(kill.phase) for kill in planned)]
+    rest = [printed for printed in prints if printed not in mailed]
+    bounds = [len(rest) * n // len(planned) for n in range(len(planned) + 1)]
+    spread = [rest[first:last] for first, last in pairwise(bounds)]
+    return [[mailed.pop(), *share] if kill.phase else share for kill, share in zip(planned, spread, strict=True)]
+
+
 class Killer:
     """Carries a plan out and starts again what nobody else starts again: the supervisor."""
 
@@ -225,26 +241,23 @@ class Killer:
         self._relay = relay
         self._random = random
 
-    def carry_out(self, kill: Kill) -> bool:
-        """False when the victim, or a mail in its phase, was not there in time: try it again later."""
-        time.sleep(kill.pause)
+    def carry_out(self, kill: Kill, prints: Callable[[], None]) -> None:
+        """Let prints begin; a moment later, or once a mail of theirs is in its phase, the victim dies."""
         hold = self._relay.ambush(kill.phase)
+        prints()
+        time.sleep(kill.pause)
         try:
-            if kill.phase and not hold.wait(8):
-                return False
-            victim = self._victim(kill.target)
-            if victim is None:
-                return False
+            assert not kill.phase or hold.wait(RECOVERY), f"no mail came to its phase: {kill}"
+            victim = until(lambda: self._victim(kill.target), RECOVERY)
             self.seen |= set(self._instance.family())
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.send_signal(signal.SIGKILL)
-            self.done[kill.target] += 1
-            self.phases[kill.phase] += bool(kill.phase)
         finally:
             hold.let_go()
+        self.done[kill.target] += 1
+        self.phases[kill.phase] += bool(kill.phase)
         if kill.target == "supervisor":
             self._again()
-        return True
 
     def _victim(self, target: str) -> psutil.Process | None:
         """A process that lives; a reader or a sealer is one of its pool, or the server that forks them."""
@@ -476,7 +489,9 @@ class Report:
         return [f"seed {self.seed}, {sum(self.kills.values())} kills in {self.seconds:.0f} s", *rows]
 
 
-def run(state: Path, *, kills: int, invoices: int, seed: int, say: Any = None) -> Report:
+def run(
+    state: Path, *, kills: int, invoices: int, seed: int, say: Callable[[str], object] = lambda text: None
+) -> Report:
     """Print, press and kill; then let it settle, and compare. ``state`` is an empty folder."""
     random = Random(seed)  # noqa: S311 - a seed makes it repeatable
     began, relay = time.monotonic(), Relay()
@@ -485,10 +500,14 @@ def run(state: Path, *, kills: int, invoices: int, seed: int, say: Any = None) -
     files.mkdir(parents=True)
     with served(state, ports, mailbox=relay) as instance:
         prints = list(stream(files, invoices, random=random, today=date.today()))  # noqa: DTZ011 - a calendar day
-        printing, customers = Printing(instance, prints), Customers(relay, Random(seed + 1))  # noqa: S311 - the same
+        planned = plan(kills, random)
+        shared = shares(planned, prints)
+        printing, customers = Printing(instance, chain(*shared)), Customers(relay, Random(seed + 1))  # noqa: S311 - the same
         try:
             killer = Killer(instance, relay, random)
-            _kill_all(killer, plan(kills, random), printing, len(prints), say)
+            for kill, share in zip(planned, shared, strict=True):
+                killer.carry_out(kill, partial(printing.permit, len(share)))
+                say(f"{sum(killer.done.values()):4} {kill.target} {kill.phase}")
             printing.finish(90)
             held = settle_by_hand(instance)
             customers.finish(120)
@@ -506,23 +525,6 @@ def run(state: Path, *, kills: int, invoices: int, seed: int, say: Any = None) -
     left = until(lambda: [words(one) for one in killer.seen if one.is_running()] or [""], 5)
     account.expect(left == [""], f"processes left behind: {left}")
     return Report(seed, time.monotonic() - began, killer.done, killer.phases, account, held, doubts)
-
-
-def _kill_all(killer: Killer, planned: list[Kill], printing: Printing, files: int, say: Any) -> None:
-    """The plan in its order; what cannot be carried out now comes last. Prints are spread over all of it."""
-    total, permitted, misses = len(planned), 0, 0
-    while planned:
-        done = total - len(planned)
-        share = max(permitted, min(files, files * (done + 1) // total))
-        printing.permit(share - permitted)
-        permitted = share
-        kill = planned.pop(0)
-        if not killer.carry_out(kill):
-            misses += 1
-            assert misses < 3 * total, f"nothing left to kill: {kill}"
-            planned.append(kill)
-        elif say:
-            say(f"{done + 1:4} {kill.target} {kill.phase}")
 
 
 def main() -> int:

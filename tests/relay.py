@@ -40,6 +40,10 @@ class Hold:
         """Whether a client came within ``seconds``."""
         return self._there.wait(seconds)
 
+    def at_the_door(self) -> bool:
+        """Whether a client is still awaited where only new connections come by."""
+        return self.phase in ("connect", "EHLO") and not self._there.is_set()
+
     def let_go(self) -> None:
         self._free.set()
 
@@ -88,6 +92,8 @@ class Relay(Mailbox):
     def come(self, phase: str) -> str:
         """The answer to a verb, once the client may have it."""
         self._hold.come(phase)
+        if phase == "RSET" and self._hold.at_the_door():
+            return "421 4.3.2 come by a new connection"
         if phase == "RCPT" and self.refusals:
             self.refusals -= 1
             return "450 4.2.1 mailbox busy"
@@ -118,12 +124,12 @@ class _Client(socketserver.StreamRequestHandler):
         while line := self.rfile.readline().decode().strip():
             verb, _, rest = line.partition(" ")
             verb = verb.upper()
-            self._say(relay, relay.come(verb))
+            self._say(relay, reply := relay.come(verb))
             if verb == "MAIL":
                 sender, recipients = _address(rest), []
             elif verb == "RCPT":
                 recipients.append(_address(rest))
-            elif verb == "QUIT" or (verb == "DATA" and not self._take(relay, sender, recipients)):
+            elif reply.startswith(("221", "421")) or (verb == "DATA" and not self._take(relay, sender, recipients)):
                 return
 
     def _take(self, relay: Relay, sender: str, recipients: list[str]) -> bool:
