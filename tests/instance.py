@@ -248,11 +248,14 @@ class Instance:
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def json(self, *words: str) -> Any:
-        """What such a command prints as JSON. It is run in this process: tests look often, and a start costs most."""
-        done = CliRunner().invoke(cli.app, [*words, "--json", "--state", str(self.state)])
+    def here(self, *words: str) -> str:
+        """What such a command prints, run in this process: tests prepare and look often, and a start costs most."""
+        done = CliRunner().invoke(cli.app, [*words, "--state", str(self.state)])
         assert done.exit_code == 0, f"{words}: {done.output}{done.exception!r}"
-        return json.loads(done.stdout)
+        return done.stdout
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.here(*words, "--json"))
 
     def print(self, file: Path, user: str = "marie", title: str = "") -> client.Sent:
         return client.print_file(self.printer, file, user=user, title=title or file.name)
@@ -299,7 +302,7 @@ def served(
         instance.start()
         buyers(instance, state / "customers.csv", trade.BUYERS)
         if live:
-            instance.run("go-live")
+            instance.here("go-live")
         yield instance
     finally:
         instance.stop()
@@ -308,7 +311,7 @@ def served(
 
 def buyers(instance: Instance, file: Path, who: Sequence[Any]) -> None:
     samples.write_customers(file, who)
-    instance.run("customers", "import", str(file))
+    instance.here("customers", "import", str(file))
 
 
 def printed_samples(folder: Path) -> dict[str, samples.Sample]:

@@ -60,6 +60,13 @@ class Scene:
         with self.printing(size):
             pass
 
+    def print_one(self) -> tuple[int, str]:
+        """The numbers of a job and of its one invoice."""
+        (printed,) = self.files(1)
+        sent = self.instance.print(printed.file)
+        self.told[sent.uuid.removeprefix("urn:uuid:")] = printed
+        return sent.number, printed.numbers[0]
+
     def is_whole(self, seconds: float = 60.0) -> None:
         """Everything is done, once, without a hand."""
         settle(self.instance, seconds)
@@ -161,6 +168,23 @@ def test_a_relay_that_closes_after_the_dot_leaves_a_doubt_and_no_second_copy(sce
     scene.print(6)
     scene.is_whole()
     assert len(Books(scene.instance.state).outbox("UNCERTAIN")) == doubtful + 2
+
+
+def test_a_doubt_is_shown_and_a_person_resends(scene: Scene) -> None:
+    """UNCERTAIN is shown, never resent by itself; resend --reason makes one more message with a link of its own."""
+    instance, before = scene.instance, len(scene.relay.envelopes)
+    scene.relay.mutes = 1
+    number, invoice = scene.print_one()
+    instance.delivered(number, "uncertain")
+    assert "perhaps mailed" in until(lambda: instance.job(number)["job"]["message"])
+    assert len(scene.relay.envelopes) == before + 1
+    instance.run("invoices", "resend", invoice, "--reason", "customer did not get it")
+    instance.delivered(number, "accepted")
+    assert len(scene.relay.envelopes) == before + 2
+    told = instance.json("invoices", "show", invoice)["time_line"]
+    acts = [entry for entry in told if entry["kind"] == "ledger.act.resend"]
+    assert [act["facts"]["reason"] for act in acts] == ["customer did not get it"]
+    scene.is_whole()
 
 
 def test_a_client_that_sends_a_byte_a_second_delays_nobody(scene: Scene) -> None:

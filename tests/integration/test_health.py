@@ -7,7 +7,6 @@ import os
 import signal
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,25 +118,24 @@ def doctor(instance: Instance) -> list[dict[str, Any]]:
     return told
 
 
-def test_processes_that_hang_or_loop_and_a_layout_that_is_wrong(tmp_path: Path) -> None:
+def test_processes_that_hang_or_loop_and_a_layout_that_is_wrong(instance: Instance) -> None:
     """A worker that stands still is named until it goes on; one that is killed again and again is a loop."""
-    with served(tmp_path / "state") as instance:
-        until(lambda: not wrong(instance), 30)
-        instance.kill("worker", signal.SIGSTOP)
-        assert until(lambda: wrong(instance).get("worker"), 20)["remedy"]
-        assert 'invoice_printer_up{role="worker"} 0.0' in asked(instance, "/metrics").body.decode()
-        instance.kill("worker", signal.SIGCONT)
-        until(lambda: not wrong(instance), 30)
-        (instance.state / "templates" / "own.toml").write_text("locale =")
-        assert "own" in until(lambda: wrong(instance).get("templates"), 10)["what"]
-        (instance.state / "templates" / "own.toml").unlink()
-        until(lambda: not wrong(instance), 30)
-        for _ in range(3):
-            killed = until(lambda: worker_of(instance))
-            os.kill(killed, signal.SIGKILL)
-            until(lambda killed=killed: worker_of(instance) not in (None, killed), 20)
-        found = until(lambda: wrong(instance).get("children"), 20)
-        assert "The process worker ended 3 times" in found["what"] and "status -9" in found["what"]
+    until(lambda: not wrong(instance), 30)
+    instance.kill("worker", signal.SIGSTOP)
+    assert until(lambda: wrong(instance).get("worker"), 20)["remedy"]
+    assert 'invoice_printer_up{role="worker"} 0.0' in asked(instance, "/metrics").body.decode()
+    instance.kill("worker", signal.SIGCONT)
+    until(lambda: not wrong(instance), 30)
+    (instance.state / "templates" / "own.toml").write_text("locale =")
+    assert "own" in until(lambda: wrong(instance).get("templates"), 10)["what"]
+    (instance.state / "templates" / "own.toml").unlink()
+    until(lambda: not wrong(instance), 30)
+    for _ in range(3):
+        killed = until(lambda: worker_of(instance))
+        os.kill(killed, signal.SIGKILL)
+        until(lambda killed=killed: worker_of(instance) not in (None, killed), 20)
+    found = until(lambda: wrong(instance).get("children"), 20)
+    assert "The process worker ended 3 times" in found["what"] and "status -9" in found["what"]
 
 
 def worker_of(instance: Instance) -> int | None:
@@ -146,9 +144,8 @@ def worker_of(instance: Instance) -> int | None:
     return told
 
 
-def test_a_stopped_service_is_told(tmp_path: Path) -> None:
+def test_a_stopped_service_is_told(instance: Instance) -> None:
     """doctor works on an instance that does not run, and says so first."""
-    with served(tmp_path / "state") as instance:
-        instance.stop()
-        first = doctor(instance)[0]
-        assert (first["name"], first["ok"]) == ("service", False)
+    instance.stop()
+    first = doctor(instance)[0]
+    assert (first["name"], first["ok"]) == ("service", False)
