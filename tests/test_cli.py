@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from printerd import cli
 from printerd.model import Blob, Digest, Ticket
@@ -39,8 +40,8 @@ def state(tmp_path: Path) -> Path:
 
 def here(state: Path, *words: str) -> str:
     """Run a command in this process; its output."""
-    done = run(*words, "--state", str(state))
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(cli.app, [*words, "--state", str(state)])
+    assert done.exit_code == 0, f"{done.output}{done.exception!r}"
     return done.stdout
 
 

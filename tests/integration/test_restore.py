@@ -8,10 +8,11 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -56,12 +57,34 @@ def settle(mailbox: Mailbox, seconds: float = 4.0) -> Counter[tuple[str, str]]:
     return mails(mailbox)
 
 
-@pytest.fixture
-def passphrase(tmp_path: Path) -> Path:
-    file = tmp_path / "passphrase"
+@dataclass(frozen=True)
+class Lock:
+    """The words with which backups are locked, and those with which they are opened."""
+
+    lock: tuple[str, ...]
+    opening: tuple[str, ...]
+
+
+def private(file: Path, text: str) -> str:
     file.touch(mode=0o600)
-    file.write_text("correct horse battery staple\n")
-    return file
+    file.write_text(text)
+    return str(file)
+
+
+@pytest.fixture
+def passphrase(tmp_path: Path) -> Lock:
+    """One that people keep in mind; it costs a second of computing, by design."""
+    words = ("--passphrase-file", private(tmp_path / "passphrase", "correct horse battery staple\n"))
+    return Lock(words, words)
+
+
+@pytest.fixture
+def recipient(tmp_path: Path) -> Lock:
+    """The key pair of somebody who has age."""
+    identity: Any = pyrage.x25519.Identity.generate()
+    return Lock(
+        ("--recipient", str(identity.to_public())), ("--identity", private(tmp_path / "key.txt", str(identity)))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +98,8 @@ def running(tmp_path: Path) -> Iterator[Instance]:
         yield instance
 
 
-def restore(folder: Path, new: Path, passphrase: Path) -> str:
-    words = ["restore", str(folder), "--state", str(new), "--passphrase-file", str(passphrase)]
+def restore(folder: Path, new: Path, lock: Lock) -> str:
+    words = ["restore", str(folder), "--state", str(new), *lock.opening]
     return subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=True, timeout=120).stdout
 
 
@@ -110,7 +133,7 @@ def everyone_by_mail(instance: Instance, folder: Path) -> None:
 
 
 def test_what_waited_in_the_backup_and_was_sent_since_is_shown_and_not_sent_again(
-    running: Instance, files: dict[str, Any], passphrase: Path, tmp_path: Path
+    running: Instance, files: dict[str, Any], recipient: Lock, tmp_path: Path
 ) -> None:
     """Fifty wait when the backup is made, on the edge and before it; all leave; restored, none leaves again by itself.
 
@@ -125,7 +148,7 @@ def test_what_waited_in_the_backup_and_was_sent_since_is_shown_and_not_sent_agai
     running.kill("receipts", signal.SIGSTOP)
     for name in STILL_HERE:
         running.settled(running.print(files[name].file).number)
-    running.run("backup", str(backups), "--passphrase-file", str(passphrase), "--with-private-key")
+    running.run("backup", str(backups), *recipient.lock, "--with-private-key")
     waited = {number for number, step in archived(running).items() if step in ("due", "pending")}
     assert len(waited) == 50 and set(archived(running).values()) == {"due", "pending"}
     # All of it is sent after the backup, then everything is lost.
@@ -135,7 +158,7 @@ def test_what_waited_in_the_backup_and_was_sent_since_is_shown_and_not_sent_agai
     before = settle(mailbox)
     assert set(before.values()) == {1}
     running.stop()
-    said = restore(backups, tmp_path / "new", passphrase)
+    said = restore(backups, tmp_path / "new", recipient)
     assert "Nothing is sent until you decide" in said
     new = Instance(tmp_path / "new", mailbox)
     try:
@@ -168,7 +191,7 @@ def _any(instance: Instance) -> str:
 
 
 def test_a_released_letter_goes_out_once(
-    running: Instance, files: dict[str, Any], passphrase: Path, tmp_path: Path
+    running: Instance, files: dict[str, Any], recipient: Lock, tmp_path: Path
 ) -> None:
     """What a person releases leaves with a link of its own, once, whether it waited here or on the edge.
 
@@ -180,11 +203,11 @@ def test_a_released_letter_goes_out_once(
     running.delivered(running.print(files["facture-simple-fr"].file).number, "pending")
     running.kill("receipts", signal.SIGSTOP)
     running.settled(running.print(files["facture-cid-fr"].file).number)
-    running.run("backup", str(backups), "--passphrase-file", str(passphrase), "--with-private-key")
+    running.run("backup", str(backups), *recipient.lock, "--with-private-key")
     running.kill("receipts", signal.SIGCONT)
     running.stop()
     mailbox.shut = False
-    restore(backups, tmp_path / "new", passphrase)
+    restore(backups, tmp_path / "new", recipient)
     new = Instance(tmp_path / "new", mailbox)
     try:
         new.start()
@@ -208,7 +231,7 @@ def test_a_released_letter_goes_out_once(
 
 
 def test_a_delivery_server_that_lives_on_tells_what_was_really_sent(
-    running: Instance, files: dict[str, Any], passphrase: Path, tmp_path: Path
+    running: Instance, files: dict[str, Any], recipient: Lock, tmp_path: Path
 ) -> None:
     """Only our side is lost: what left since is shown as mailed or by its number, and reprints are held.
 
@@ -218,7 +241,7 @@ def test_a_delivery_server_that_lives_on_tells_what_was_really_sent(
     assert isinstance(mailbox, Door)
     running.kill("receipts", signal.SIGSTOP)
     running.settled(running.print(files["facture-simple-fr"].file).number)
-    running.run("backup", str(backups), "--passphrase-file", str(passphrase), "--with-private-key")
+    running.run("backup", str(backups), *recipient.lock, "--with-private-key")
     running.kill("receipts", signal.SIGCONT)
     for name in SINGLE[1:]:
         running.delivered(running.print(files[name].file).number, "accepted", "paper")
@@ -228,7 +251,7 @@ def test_a_delivery_server_that_lives_on_tells_what_was_really_sent(
     before = settle(mailbox)
     old_link = link_of(mailbox.messages(about=known)[0])
     running.stop()
-    restore(backups, tmp_path / "new", passphrase)
+    restore(backups, tmp_path / "new", recipient)
     _edge_lives_on(running.state, tmp_path / "new")
     new = Instance(tmp_path / "new", mailbox)
     try:
@@ -260,12 +283,12 @@ def _edge_lives_on(old: Path, new: Path) -> None:
 
 
 def test_without_the_sealing_key_sealing_waits_until_it_is_put_back(
-    running: Instance, files: dict[str, Any], passphrase: Path, tmp_path: Path
+    running: Instance, files: dict[str, Any], passphrase: Lock, tmp_path: Path
 ) -> None:
     """No other key is made; what was sealed is verified; what is printed is sealed once the key is there."""
     backups, new_state = tmp_path / "backups", tmp_path / "new"
     running.delivered(running.print(files["facture-simple-fr"].file).number, "accepted")
-    running.run("backup", str(backups), "--passphrase-file", str(passphrase))
+    running.run("backup", str(backups), *passphrase.lock)
     running.stop()
     assert "sealing waits until you put seal.key and tsa.key back" in restore(backups, new_state, passphrase)
     new = Instance(new_state, running.mailbox)
