@@ -11,33 +11,23 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from aiosmtpd.controller import Controller
 
 from printerd.delivery.edge import EdgeClient
 from printerd.errors import TransientError
+from tests.waiting import until
 
 SECRET = "secret-of-the-contract"
 ROOT = Path(__file__).parent.parent
-T = TypeVar("T")
-
-
-def until(condition: Callable[[], T | None], seconds: float = 15) -> T:
-    """What ``condition`` gives, as soon as it gives something."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 class Catcher:

@@ -43,8 +43,9 @@ from printerd.demo.trade import FRENCH, Sale
 from printerd.errors import RequestError, TransientError
 from printerd.model import Route
 from tests import documents
-from tests.instance import Instance, free_port, link_of, request, served, until, words
+from tests.instance import Instance, free_port, link_of, request, served, words
 from tests.relay import PHASES, Relay
+from tests.waiting import until
 
 TARGETS = ("supervisor", "capture", "worker", "reader", "sealer", "receipts")
 MOMENT = {"supervisor": 0.05, "capture": 0.05, "worker": 0.6, "reader": 0.3, "sealer": 0.5, "receipts": 0.4}

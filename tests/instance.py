@@ -16,14 +16,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import psutil
@@ -37,8 +36,8 @@ from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import encode
 from printerd.ipp.message import Group, GroupTag, Message
 from printerd.ipp.registry import Operation
+from tests.waiting import until
 
-T = TypeVar("T")
 PROGRAM = [sys.executable, "-m", "printerd"]
 SETTINGS = {
     "listen.ipp": "127.0.0.1:0",
@@ -50,15 +49,6 @@ SETTINGS = {
     "smtp.retry_first": 0.5,
     "smtp.retry_most": 2,
 }
-
-
-def until(look: Callable[[], T], seconds: float = 60.0) -> T:
-    """What ``look`` returns once it is true; fails after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"nothing after {seconds} s: last seen {found!r}"
-        time.sleep(0.1)
-    return found
 
 
 def free_port() -> int:

@@ -39,7 +39,8 @@ from printerd.model import (
     Party,
     Route,
 )
-from tests.edge import SECRET, Running, running, until
+from tests.edge import SECRET, Running, running
+from tests.waiting import until
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 200 + b"\n%%EOF\n"
 RECEIPT = b"%PDF-1.7\n% a sealed receipt\n%%EOF\n"

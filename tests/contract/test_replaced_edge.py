@@ -23,7 +23,8 @@ from printerd.storage.database import Database
 from printerd.storage.schema import deliveries, dispatches, receipts
 from tests import archive_rows
 from tests.contract.test_both_sides import PDF, order
-from tests.edge import Running, running, until
+from tests.edge import Running, running
+from tests.waiting import until
 
 NOW = datetime.now(UTC)
 ANNE, PAUL = "anne@canal.example", "paul@canal.example"

@@ -24,8 +24,9 @@ from printerd.errors import RequestError
 from printerd.ipp.registry import Status
 from tests import documents
 from tests.faults import FIRST_NUMBER, Printed, Printing, batch, compare, settle
-from tests.instance import Instance, print_job, served, until
+from tests.instance import Instance, print_job, served
 from tests.relay import Relay
+from tests.waiting import until
 
 TODAY = date.today()  # noqa: DTZ011 - a calendar day
 DISK, KEEP = 400 << 20, 200 << 20

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.instance import Instance, link_of, press, printed_samples, request, served, until
+from tests.instance import Instance, link_of, press, printed_samples, request, served
+from tests.waiting import until
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [

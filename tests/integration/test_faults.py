@@ -17,9 +17,10 @@ import pytest
 
 from tests import documents
 from tests.faults import FIRST_NUMBER, Books, Printed, Printing, batch, compare, settle
-from tests.instance import Instance, print_job, served, until
+from tests.instance import Instance, print_job, served
 from tests.machine import Machine
 from tests.relay import Relay
+from tests.waiting import until
 
 TODAY = date.today()  # noqa: DTZ011 - a calendar day
 DAY = 86_400

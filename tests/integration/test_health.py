@@ -13,7 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.authority import granted, make, reply, serving
-from tests.instance import Instance, Page, printed_samples, request, served, until
+from tests.instance import Instance, Page, printed_samples, request, served
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

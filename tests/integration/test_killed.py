@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from printerd.errors import TransientError
-from tests.instance import Instance, print_job, printed_samples, served, until, words
+from tests.instance import Instance, print_job, printed_samples, served, words
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

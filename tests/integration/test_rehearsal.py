@@ -9,7 +9,8 @@ from typing import Any
 import pypdfium2  # type: ignore[import-untyped]
 import pytest
 
-from tests.instance import Instance, link_of, press, printed_samples, request, served, until
+from tests.instance import Instance, link_of, press, printed_samples, request, served
+from tests.waiting import until
 
 STAFF = "it@aubonmoulin.example"
 

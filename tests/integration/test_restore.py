@@ -18,7 +18,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from printerd.demo import trade
 from printerd.model import Contact, Route
-from tests.instance import PROGRAM, Instance, Mailbox, buyers, link_of, press, printed_samples, request, served, until
+from tests.instance import PROGRAM, Instance, Mailbox, buyers, link_of, press, printed_samples, request, served
+from tests.waiting import until
 
 SINGLE = ("facture-simple-fr", "invoice-simple-en", "facture-cid-fr", "facture-deux-pages-fr", "avoir-fr")
 ON_THE_EDGE = ("facture-simple-fr", "lot-40-fr")

@@ -12,7 +12,8 @@ from contextlib import closing, suppress
 import psutil
 import pytest
 
-from tests.instance import Instance, link_of, press, printed_samples, request, served, until
+from tests.instance import Instance, link_of, press, printed_samples, request, served
+from tests.waiting import until
 
 PASSWORD = "swordfish-4711"
 OURS = {"config.toml", "customers.csv", "log"}

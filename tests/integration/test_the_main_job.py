@@ -20,7 +20,8 @@ from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 from tests import documents
 from tests.cups import Cups
-from tests.instance import Instance, buyers, link_of, press, print_job, printed_samples, request, served, until
+from tests.instance import Instance, buyers, link_of, press, print_job, printed_samples, request, served
+from tests.waiting import until
 
 TODAY = date.today()  # noqa: DTZ011 - the day on the paper
 

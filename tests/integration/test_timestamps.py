@@ -16,7 +16,8 @@ from pyhanko_certvalidator import ValidationContext
 
 from printerd.storage.blobs import Blobs
 from tests.authority import granted, make, openssl, reply, serving
-from tests.instance import Instance, printed_samples, served, until
+from tests.instance import Instance, printed_samples, served
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,9 @@ import pytest
 import structlog
 from aiosmtpd.controller import Controller
 
-from .harness import Edge, Mailbox, Scripted, ScriptedRelay, path_in, until
+from tests.waiting import until
+
+from .harness import Edge, Mailbox, Scripted, ScriptedRelay, path_in
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ import socketserver
 import sqlite3
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -23,6 +22,7 @@ import httpx
 from receipt_service.__main__ import serve
 from receipt_service.app import World, build
 from receipt_service.config import Settings
+from tests.waiting import until
 
 SECRET = "a-secret-for-tests"
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 700 + b"\n%%EOF\n"
@@ -234,16 +234,6 @@ class Edge:
     def press(self, path: str, action: str = "accept", **fields: str) -> httpx.Response:
         nonce = nonce_of(self.public.get(path).text)
         return self.public.post(path, data={"nonce": nonce, "action": action} | fields)
-
-
-def until(look: Callable[[], Any], seconds: float = 8) -> Any:
-    """Look again and again until there is something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
 
 
 def nonce_of(page: str) -> str:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from receipt_service.mailer import dotted, judge, xtext
 from receipt_service.outbox import Deferred, Patience, Refused, queue_id
+from tests.waiting import until
 
-from .harness import DELIVERY, Edge, ScriptedRelay, delivery, path_in, until
+from .harness import DELIVERY, Edge, ScriptedRelay, delivery, path_in
 
 Start = Callable[..., Edge]
 STATE = "SELECT state, phase, attempt, wire IS NULL FROM outbox"

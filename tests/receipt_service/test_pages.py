@@ -28,8 +28,9 @@ from receipt_service.handover import attachment
 from receipt_service.limits import Buckets
 from receipt_service.links import make_nonce
 from receipt_service.pages import LONGEST_QUESTION
+from tests.waiting import until
 
-from .harness import DELIVERY, DIGEST, NO_AUTHORITY, PDF, Edge, delivery, nonce_of, path_in, until
+from .harness import DELIVERY, DIGEST, NO_AUTHORITY, PDF, Edge, delivery, nonce_of, path_in
 
 Start = Callable[..., Edge]
 Letters = Callable[[int], list[EmailMessage]]

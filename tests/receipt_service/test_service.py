@@ -19,8 +19,9 @@ import pytest
 
 from receipt_service.app import read_or_make_key
 from receipt_service.config import SettingsError, read_settings
+from tests.waiting import until
 
-from .harness import DELIVERY, DIGEST, EARLY, NO_AUTHORITY, PDF, SECRET, Edge, ScriptedRelay, delivery, until
+from .harness import DELIVERY, DIGEST, EARLY, NO_AUTHORITY, PDF, SECRET, Edge, ScriptedRelay, delivery
 
 Run = Callable[..., subprocess.Popen[str]]
 

@@ -19,7 +19,8 @@ import pytest
 from printerd import supervisor, systemd
 from printerd.errors import ConfigurationError
 from printerd.evidence import keys
-from tests.instance import free_port, request, until
+from tests.instance import free_port, request
+from tests.waiting import until
 
 PROGRAM = [sys.executable, "-m", "printerd", "serve"]
 
