@@ -63,6 +63,13 @@ def _address_or_none(value: str) -> str:
     return _address(value) if value else value
 
 
+def _socket_or_none(value: str) -> str:
+    """``unix:///path`` or ``fd://N``: who connects is told by the kernel."""
+    if re.fullmatch(r"(fd://\d+|unix:///.+)?", value):
+        return value
+    raise ValueError("give unix:///path of a socket, or nothing")
+
+
 def _iban(value: str) -> str:
     return str(iban_number.validate(iban_number.compact(value)))
 
@@ -71,6 +78,7 @@ Address = Annotated[str, AfterValidator(_address)]
 OwnAddress = Annotated[str, AfterValidator(_own_address)]
 DatabaseUrl = Annotated[str, AfterValidator(_without_password)]
 AddressOrNone = Annotated[str, AfterValidator(_address_or_none)]
+SocketOrNone = Annotated[str, AfterValidator(_socket_or_none)]
 Iban = Annotated[str, AfterValidator(_iban)]
 
 
@@ -81,6 +89,9 @@ class Section(BaseModel):
 class Listen(Section):
     ipp: Address = Field("127.0.0.1:8631", description="Printer and console: HOST:PORT. Loopback until you open it.")
     names: tuple[str, ...] = Field((), description="Host names under which clients reach this machine.")
+    backend: SocketOrNone = Field(
+        "", description="Where the CUPS backend hands over documents: unix:///path; off when empty."
+    )
     health: AddressOrNone = Field(
         "127.0.0.1:8635", description="Health and metrics (/healthz, /metrics): HOST:PORT; off when empty."
     )

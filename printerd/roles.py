@@ -12,7 +12,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -25,12 +26,15 @@ from printerd.errors import ConfigurationError
 from printerd.storage import instance
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
-from printerd.supervisor import Layout, bind, shown, tell
+from printerd.supervisor import Layout, bind, is_wanted, shown, tell
 
 if TYPE_CHECKING:
     from printerd.health.site import Site
+    from printerd.intake import Intake
 
 PRINTER_NAME = "Invoice Printer"
+QUEUES: Mapping[str, str] = {"invoices": PRINTER_NAME}
+"""The printers by the names under which queues address them."""
 CHECKPOINT_EVERY = 60.0
 """Seconds between two signed heads of the ledger, while it grows."""
 TELL_EVERY = 5
@@ -106,6 +110,7 @@ def _capture_app(layout: Layout, settings: Settings, listening: socket.socket) -
         organization=firm,
         console=f"http://{shown(listening)}/",
         report_within=settings.jobs.report_within,
+        doors=tuple(_doors(intake, settings)),
     )
     pages = console.application(database, blobs, names=names, language=settings.language, firm=firm, wake=ring)
 
@@ -115,6 +120,15 @@ def _capture_app(layout: Layout, settings: Settings, listening: socket.socket) -
         await (ipp if is_print else pages)(scope, receive, send)
 
     return app
+
+
+def _doors(intake: Intake, settings: Settings) -> Iterator[AbstractAsyncContextManager[object]]:
+    """The ways in besides IPP that are wanted."""
+    from printerd.listener import backend
+
+    if is_wanted("backend", settings.listen.backend):
+        listening, users = bind("backend", settings.listen.backend), backend.print_system()
+        yield backend.BackendDoor(intake, listening, QUEUES, users=users, language=settings.language)
 
 
 def worker(layout: Layout, settings: Settings) -> None:

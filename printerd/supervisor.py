@@ -15,6 +15,7 @@ import logging
 import os
 import resource
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,7 +35,7 @@ from printerd.errors import ConfigurationError, Failure
 from printerd.terminal import refused
 
 LISTENS: Mapping[str, tuple[str, ...]] = {
-    "capture": ("ipp",),
+    "capture": ("ipp", "backend"),
     "worker": (),
     "receipts": ("public", "api"),
     "health": ("health",),
@@ -62,6 +63,8 @@ GRACE = 10.0
 SOCKET_PATH = 107
 """Bytes of a Unix socket's path (unix(7): sun_path holds 108, the last is 0)."""
 BACKLOG = 1024
+OPEN_TO: Mapping[str, str] = {"backend": "lp"}
+"""The group that may connect to a Unix socket of ours, by the socket's name; others are our own user's alone."""
 RESTORED = (
     "This instance was restored from the backup of %s: nothing is sent until somebody decides what may have been sent "
     "since. See: invoice-printer resume"
@@ -228,11 +231,12 @@ class Supervisor:
     def _bind(self) -> None:
         wanted = {
             "ipp": self._settings.listen.ipp,
+            "backend": self._settings.listen.backend,
             "public": self._settings.receipts.public,
             "api": self._settings.receipts.api,
             "health": self._settings.listen.health,
         }
-        names = [name for role in self._roles for name in LISTENS[role]]
+        names = [name for role in self._roles for name in LISTENS[role] if is_wanted(name, wanted[name])]
         self._sockets = {name: bind(name, wanted[name]) for name in names}
 
     def _fd(self, name: str) -> str:
@@ -263,14 +267,15 @@ class Supervisor:
             write_private(settings, json.dumps(self._receipt_settings(), indent=1).encode())
             fds = [self._sockets[name].fileno() for name in ("public", "api")]
             return [sys.executable, "-m", "receipt_service", "--settings", str(settings)], fds
-        inherited = {f"listen.{name}": self._fd(name) for name in LISTENS[role]}
+        names = [name for name in LISTENS[role] if name in self._sockets]
+        inherited = {f"listen.{name}": self._fd(name) for name in names}
         told = {"receipts.api": self.address("api"), "receipts.public_url": self._public_url()}
         told |= {"listen.ipp": self.address("ipp")} if role == "health" and "ipp" in self._sockets else {}
         assignments = [*self._assignments, *(f'{key}="{value}"' for key, value in (told | inherited).items())]
         command = [sys.executable, "-m", "printerd", "serve", "--only", role, "--state", str(self._layout.root)]
         for assignment in assignments:
             command += ["--set", assignment]
-        return command, [self._sockets[name].fileno() for name in LISTENS[role]]
+        return command, [self._sockets[name].fileno() for name in names]
 
     def _receipt_settings(self) -> dict[str, Any]:
         """The receipt service's own settings (its contract): the only place where both meet by value."""
@@ -447,6 +452,11 @@ def _agree_on_secret(path: Path) -> None:
         offered.unlink()
 
 
+def is_wanted(name: str, address: str) -> bool:
+    """Whether a socket that may be left out is there: by its setting, or from systemd."""
+    return bool(address) or name in systemd.sockets()
+
+
 def bind(name: str, address: str) -> socket.socket:
     """A listening socket: the one of this name that systemd passed, else the one that is open as ``fd://N``, else
     a new one for HOST:PORT or ``unix:///path``.
@@ -457,7 +467,7 @@ def bind(name: str, address: str) -> socket.socket:
         return socket.socket(fileno=int(address.removeprefix("fd://")))
     try:
         if address.startswith("unix://"):
-            return _listen_unix(Path(address.removeprefix("unix://")))
+            return _listen_unix(Path(address.removeprefix("unix://")), OPEN_TO.get(name, ""))
         host, _, port = address.rpartition(":")
         return _listen_tcp(host.strip("[]"), int(port))
     except OSError as error:
@@ -470,6 +480,7 @@ def bind(name: str, address: str) -> socket.socket:
 
 _KEYS: Mapping[str, str] = {
     "ipp": "listen.ipp",
+    "backend": "listen.backend",
     "public": "receipts.public",
     "api": "receipts.api",
     "health": "listen.health",
@@ -485,11 +496,18 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _listen_unix(path: Path) -> socket.socket:
+def _listen_unix(path: Path, group: str) -> socket.socket:
+    """A socket for our own user, and for a group when we may give it to one."""
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(str(path))
     path.chmod(0o600)
+    if group:
+        try:
+            shutil.chown(path, group=group)
+            path.chmod(0o660)
+        except (LookupError, PermissionError):
+            log.warning("%s is open to our own user alone, not to group %s", path, group)
     listening.listen(BACKLOG)
     return listening
 

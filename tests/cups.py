@@ -20,16 +20,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
+from printerd import cups_backend
 from printerd.demo.setting import free_port
 
 CUPSD = Path("/usr/sbin/cupsd")
 BIN = Path("/usr/lib/cups")
+BACKEND = Path(cups_backend.__file__)
+"""Ours, put beside those of the machine under the name of its scheme."""
+PPD = Path(__file__).parents[1] / "ppd/invoice-printer.ppd"
 
 FILES = """
 ServerRoot {root}/etc
-ServerBin {bin}
+ServerBin {root}/bin
 DataDir /usr/share/cups
 DocumentRoot /usr/share/cups
 RequestRoot {root}/spool
@@ -92,6 +97,16 @@ class Cups:
                 raise AssertionError(self.log())
             time.sleep(0.05)
 
+    @property
+    def backend(self) -> Path:
+        return self.root / "bin/backend/invoice-printer"
+
+    def backends(self) -> list[psutil.Process]:
+        """The processes of our backend, parents before their children."""
+        found = psutil.process_iter(["cmdline"])  # which one that has just ended does not have
+        ours = [process for process in found if str(self.backend) in (process.info["cmdline"] or ())]
+        return sorted(ours, key=lambda process: process.pid)
+
     def ppd(self, name: str) -> Path:
         """What cupsd made of the printer's answers."""
         return self.root / "etc/ppd" / f"{name}.ppd"
@@ -141,14 +156,28 @@ def private_cupsd(more: str = "") -> Iterator[Cups]:
 
 
 def _configure(root: Path, more: str) -> int:
+    _programs(root / "bin")
     for folder in ("etc", "etc/ppd", "spool", "cache", "run", "run/certs", "tmp"):
         (root / folder).mkdir()
     me = pwd.getpwuid(os.geteuid())
     user, group = ("lp", "lp") if me.pw_uid == 0 else (me.pw_name, str(me.pw_gid))
     port = free_port(0)
-    (root / "etc/cups-files.conf").write_text(FILES.format(root=root, bin=BIN, user=user, group=group))
+    (root / "etc/cups-files.conf").write_text(FILES.format(root=root, user=user, group=group))
     (root / "etc/cupsd.conf").write_text(SERVER.format(port=port) + more)
     return port
+
+
+def _programs(folder: Path) -> None:
+    """The filters and backends of the machine, and our backend as it is installed."""
+    (folder / "backend").mkdir(parents=True)
+    for place in (*BIN.iterdir(), *(BIN / "backend").iterdir()):
+        link = folder / place.relative_to(BIN)
+        if not link.exists():
+            link.symlink_to(place)
+    ours = folder / "backend/invoice-printer"
+    ours.unlink(missing_ok=True)
+    shutil.copyfile(BACKEND, ours)
+    ours.chmod(0o755)
 
 
 def _wait(port: int, daemon: subprocess.Popen[bytes]) -> None:

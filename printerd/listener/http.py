@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, MutableMapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ from printerd.ipp.message import Message
 from printerd.ipp.registry import Operation as Code
 from printerd.ipp.registry import Status
 from printerd.ipp.request import check, refusal
+from printerd.listener import peers
 from printerd.listener.operations import OPERATIONS, Answer, Call, Service, utc_now
 from printerd.listener.printer import PATH, Printer
 from printerd.storage.database import Database
@@ -42,8 +42,6 @@ IDLE: Final = 300.0
 """Seconds without a byte after which a client counts as gone."""
 SLOWEST: Final = 1024.0
 """Bytes a second of a whole request, beside :data:`IDLE`: no document that drips keeps its place on the disk."""
-LOOPBACK: Final = "localhost"
-"""How every loopback address is kept with a job: IPv4 and IPv6 are one machine."""
 
 _HOST: Final = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
 
@@ -71,13 +69,15 @@ def application(
     console: str = "",
     report_within: float = 30.0,
     idle: float = IDLE,
+    doors: Iterable[AbstractAsyncContextManager[object]] = (),
     now: Callable[[], datetime] = utc_now,
 ) -> Application:
     """The printer called ``name`` as an ASGI application; its lifespan is the intake's.
 
     ``uuid`` is the instance's, ``names`` are the host names that clients use beside
     localhost and our own addresses, ``console`` is the address of the page for people.
-    ``report_within`` is how many seconds a job may be shown as processing.
+    ``report_within`` is how many seconds a job may be shown as processing. ``doors`` are the
+    other ways in: they are open while the intake is.
     """
     printer = Printer(
         name=name,
@@ -91,20 +91,27 @@ def application(
         organization=organization,
         console=console,
     )
-    return Application(Service(database, intake, printer, report_within=report_within, now=now), names, idle)
+    return Application(Service(database, intake, printer, report_within=report_within, now=now), names, idle, doors)
 
 
 class Application:
     """See :func:`application`. Paths other than the printer's are answered 404."""
 
-    def __init__(self, service: Service, names: Collection[str], idle: float) -> None:
+    def __init__(
+        self,
+        service: Service,
+        names: Collection[str],
+        idle: float,
+        doors: Iterable[AbstractAsyncContextManager[object]],
+    ) -> None:
         self._service = service
-        self._names = frozenset({LOOPBACK, *(name.lower().rstrip(".") for name in names)})
+        self._doors = doors
+        self._names = frozenset({peers.LOOPBACK, *(name.lower().rstrip(".") for name in names)})
         self._idle = idle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _live(self._service.intake, receive, send)
+            await _live((self._service.intake, *self._doors), receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
 
@@ -142,8 +149,8 @@ class Application:
         name = _host_name(host)
         if name in self._names:
             return True
-        address = _address(name)
-        server = _address((scope.get("server") or ("",))[0] or "")
+        address = peers.address(name)
+        server = peers.address((scope.get("server") or ("",))[0] or "")
         return address is not None and (address == server or address.is_loopback)
 
     async def _ipp(self, body: _Body, host: str, base: str, send: Send) -> None:
@@ -272,11 +279,12 @@ async def _respond(send: Send, status: int, body: bytes, *headers: tuple[bytes, 
     await send({"type": "http.response.body", "body": body})
 
 
-async def _live(intake: Intake, receive: Receive, send: Send) -> None:
+async def _live(parts: Iterable[AbstractAsyncContextManager[object]], receive: Receive, send: Send) -> None:
     """The lifespan protocol of ASGI: the intake recovers before the first request and ends after the last one."""
     await receive()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(intake)
+        for part in parts:
+            await stack.enter_async_context(part)
         await send({"type": "lifespan.startup.complete"})
         await receive()
     await send({"type": "lifespan.shutdown.complete"})
@@ -287,17 +295,8 @@ def _scheme(scope: Scope) -> str:
 
 
 def _client(scope: Scope) -> str:
-    """The peer's address as it is kept with jobs; clients on a unix socket are on this machine."""
-    address = _address((scope.get("client") or ("",))[0] or "")
-    return LOOPBACK if address is None or address.is_loopback else str(address)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+    """The peer's address as it is kept with jobs."""
+    return peers.host((scope.get("client") or ("",))[0] or "")
 
 
 def _host_name(host: str) -> str:

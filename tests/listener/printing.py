@@ -22,11 +22,13 @@ from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import decode, encode
 from printerd.ipp.message import Attribute, Group, GroupTag, Message
 from printerd.ipp.registry import Operation
+from printerd.listener.backend import BackendDoor, print_system
 from printerd.listener.connections import TimedProtocol
 from printerd.listener.http import application
 from printerd.storage import jobs, schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
+from printerd.supervisor import bind
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 240
 UUID = "6f1f1a6e-7a51-4b52-9f5e-0c3a5d1c7c11"
@@ -50,6 +52,9 @@ class RunningPrinter:
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
     claims: Mapping[str, Any] = field(default_factory=dict)
+    socket_path: Path | None = None
+    """Where the CUPS backend finds it; nowhere without."""
+    users: frozenset[int] = field(default_factory=print_system)
     woken: int = 0
 
     def __post_init__(self) -> None:
@@ -66,7 +71,8 @@ class RunningPrinter:
         claims: dict[str, Any] = {"name": "inv", "uuid": UUID, "language": "en", "report_within": 0.3} | dict(
             self.claims
         )
-        app = application(self.database, self.intake, **claims)
+        doors = [self._door(self.socket_path)] if self.socket_path else []
+        app = application(self.database, self.intake, doors=doors, **claims)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(app, http=TimedProtocol, access_log=False, log_level="critical", lifespan="on")
@@ -75,6 +81,10 @@ class RunningPrinter:
         self._thread.start()
         while not self.server.started:
             time.sleep(0.005)
+
+    def _door(self, path: Path) -> BackendDoor:
+        listening = bind("backend", f"unix://{path}")
+        return BackendDoor(self.intake, listening, {"invoices": "inv"}, users=self.users, idle=5)
 
     def stop(self) -> None:
         self.server.should_exit = True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from printerd import cups_backend
 from printerd import systemd as manager
 from printerd.pipeline import distiller
 from printerd.supervisor import LISTENS
@@ -47,7 +48,7 @@ def test_systemd_finds_no_fault(installed: Path) -> None:
     names = [installed / unit.name for unit in (*SERVICES, *SOCKETS)]
     done = analyze("verify", *names)
     complaints = [line for line in done.stderr.splitlines() if str(installed) in line or "invoice-printer" in line]
-    assert len(names) == 12 and complaints == []
+    assert len(names) == 15 and complaints == []
 
 
 @pytest.mark.parametrize("unit", [unit.name for unit in SERVICES])
@@ -57,14 +58,17 @@ def test_a_unit_may_do_little(installed: Path, unit: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+ROLES = [unit for unit in SERVICES if unit.name == "invoice-printer.service" or "serve --only" in unit.read_text()]
+"""The service and its roles; others are small programs with walls of their own."""
+
+
 def test_all_roles_have_the_same_walls() -> None:
     """There is one file of walls; the roles' drop-ins are links to it, and no unit widens what it says."""
-    (walls,) = {(UNITS / f"{unit.name}.d/hardening.conf").resolve() for unit in SERVICES if "@" not in unit.name}
+    (walls,) = {(UNITS / f"{unit.name}.d/hardening.conf").resolve() for unit in ROLES}
     said = {line.split("=")[0] for line in walls.read_text().splitlines() if "=" in line and not line.startswith("#")}
-    for unit in SERVICES:
-        if "@" not in unit.name:
-            own = {line.split("=")[0] for line in unit.read_text().splitlines() if "=" in line and line[0] != "#"}
-            assert own & said == set(), unit.name
+    for unit in ROLES:
+        own = {line.split("=")[0] for line in unit.read_text().splitlines() if "=" in line and line[0] != "#"}
+        assert own & said == set(), unit.name
 
 
 def test_sockets_bear_the_names_that_the_program_looks_for() -> None:
@@ -74,7 +78,7 @@ def test_sockets_bear_the_names_that_the_program_looks_for() -> None:
         for service in directives(unit, "Service"):
             named.setdefault(service, set()).update(directives(unit, "FileDescriptorName"))
     assert named == {
-        "invoice-printer.service": {"ipp", "public", "api"},
+        "invoice-printer.service": {"ipp", "backend", "public", "api"},
         "invoice-printer-capture.service": set(LISTENS["capture"]),
         "invoice-printer-receipts.service": set(LISTENS["receipts"]),
     }
@@ -105,8 +109,17 @@ def test_the_settings_name_credentials_that_the_units_load() -> None:
 
 def test_each_role_unit_runs_a_role() -> None:
     """``serve --only ROLE`` of a unit is a role of the program, and its name is the unit's."""
-    for unit in UNITS.glob("invoice-printer-[a-z]*.service"):
-        if "@" not in unit.name:
+    assert len(ROLES) == 4
+    for unit in ROLES:
+        if unit.name != "invoice-printer.service":
             (command,) = directives(unit, "ExecStart")
             role = command.rpartition(" ")[2]
             assert role in LISTENS and unit.name == f"invoice-printer-{role}.service"
+
+
+def test_the_backend_finds_the_socket_of_the_units() -> None:
+    """The address that CUPS discovers is the sockets' own; the print system may connect, and nobody else."""
+    for unit in UNITS.glob("*-backend.socket"):
+        (place,) = directives(unit, "ListenStream")
+        assert f" invoice-printer:{place}?queue=invoices " in cups_backend.DISCOVERY
+        assert directives(unit, "SocketGroup") + directives(unit, "SocketMode") == ["lp", "0660"]

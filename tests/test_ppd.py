@@ -1,0 +1,65 @@
+"""The driver of the CUPS queue: what it offers is what the printer takes, and CUPS finds no fault in it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from printerd.cups_backend import DISCOVERY
+from printerd.listener.printer import OPTIONS
+from tools import ppd
+
+CHOICES = """
+import cups
+ppd = cups.PPD({file!r})
+ppd.localize()
+size = ppd.findOption("PageSize")
+print(size.text, size.defchoice, *(choice["text"] for choice in size.choices), sep="|")
+"""
+
+
+def test_it_is_what_its_source_makes() -> None:
+    """Nobody edits the file: python tools/ppd.py writes it."""
+    assert ppd.PAGE.read_text("utf-8") == ppd.page()
+
+
+def test_cups_finds_no_fault() -> None:
+    """cupstestppd: no failure, and no warning either."""
+    done = subprocess.run(["cupstestppd", "-v", ppd.PAGE], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert re.findall(r"FAIL|WARN", done.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [
+        ("C", "Page Size|A4|A4|US Letter|A5|A3|US Legal"),
+        ("fr_FR.UTF-8", "Format du papier|A4|A4|Lettre US|A5|A3|Légal US"),
+    ],
+)
+def test_papers_are_shown_in_two_languages(language: str, shown: str) -> None:
+    """As libcups hands them to print dialogs: those of the IPP printer, A4 by default."""
+    code = CHOICES.format(file=str(ppd.PAGE))
+    environment = {"LANG": language, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=environment, check=True
+    )
+    assert done.stdout.strip() == shown
+    assert len(ppd.sizes()) == len(OPTIONS["media"].supported)
+
+
+def test_postscript_is_cheaper_than_pdf() -> None:
+    """Else CUPS turns PostScript into PDF itself, and what arrives is not what was printed. No filter is a program."""
+    filters = re.findall(r'^\*cupsFilter2: "(\S+) (\S+) (\d+) (\S+)"$', ppd.PAGE.read_text(), re.MULTILINE)
+    costs = {given: int(cost) for given, made, cost, program in filters if given == made and program == "-"}
+    assert len(costs) == len(filters) == 5
+    assert costs["application/postscript"] < costs["application/pdf"]
+
+
+def test_cups_offers_it_for_the_device() -> None:
+    """The device id of the backend is that of the PPD: ``lpinfo -m`` and dialogs find one by the other."""
+    (device,) = re.findall(r'^\*1284DeviceID: "(.*)"$', ppd.PAGE.read_text(), re.MULTILINE)
+    assert f'"{device}"' in DISCOVERY
