@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 FRONT := printerd/console/static/vendor/ready
-LOCKS := requirements/build.txt requirements/runtime.txt requirements/test.txt
+LOCKS := requirements/build.txt requirements/runtime.txt requirements/cups.txt requirements/test.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test test-service kills tampering bench check format lock front install uninstall clean
@@ -48,7 +48,7 @@ format: setup ## Let ruff write the code its way
 
 lock: setup ## Pin the requirements anew, with hashes and without addresses
 	$(BIN)/pip install --quiet pip-tools
-	cd requirements && for set in runtime build test; do \
+	cd requirements && for set in runtime cups build test; do \
 		../$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 			--annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 			--output-file $$set.txt $$set.in; done

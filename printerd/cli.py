@@ -69,12 +69,14 @@ app = typer.Typer(
 jobs_app = _group("Print jobs and what became of them.")
 invoices_app = _group("Invoices: look up, correct, release, reject, resend.")
 customers_app = _group("Customers: import, look up.")
+queue_app = _group("Queues of CUPS on this machine: make, list, remove.")
 console_app = _group("The web pages of the staff.")
 config_app = _group("Settings: write a file, check it, show what is in force.")
 for name, group in {
     "jobs": jobs_app,
     "invoices": invoices_app,
     "customers": customers_app,
+    "queue": queue_app,
     "console": console_app,
     "config": config_app,
 }.items():
@@ -790,6 +792,46 @@ def instance_id(connection: Any) -> str:
 
 def _imported(changed: Iterable[Any], who: str) -> dict[str, Any]:
     return {"who": who, "changed": [{"change": row.change, "code": row.customer.code} for row in changed]}
+
+
+# Queues of CUPS -----------------------------------------------------------------------------------------------------
+
+
+@queue_app.command("ensure")
+def queue_ensure(
+    name: Annotated[str, typer.Option("--name", help="Name of the queue.")] = "invoices",
+    state: StateDir = None,
+    assign: Assign = None,
+) -> None:
+    """Make the queue that prints to this instance, or renew it: address, driver, description, not shared."""
+    from printerd import queues
+
+    _, settings = _configured(state, assign)
+    device = queues.address(settings.listen.backend.removeprefix("unix://"), "invoices")
+    with queues.connected() as server:
+        done = queues.ensure(server, name, device)
+    _say(f"{name}: {', '.join(done) or 'as it should be'} ({device})")
+
+
+@queue_app.command("list")
+def queue_list(as_json: Json = False) -> None:
+    """Every queue that prints to an instance of this machine."""
+    from printerd import queues
+
+    with queues.connected() as server:
+        found = queues.ours(server)
+    columns = ("name", "device", "state", "accepting", "shared")
+    _list(found, columns, as_json, "No queue yet. Make one: invoice-printer queue ensure")
+
+
+@queue_app.command("remove")
+def queue_remove() -> None:
+    """Remove every queue that prints to an instance of this machine, with what waits in it."""
+    from printerd import queues
+
+    with queues.connected() as server:
+        names = queues.remove(server)
+    _say(*(f"{name}: removed" for name in names) if names else ("There is no queue of ours.",))
 
 
 # Console and settings -----------------------------------------------------------------------------------------------

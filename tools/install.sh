@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 home=/usr/lib/invoice-printer
 units=/etc/systemd/system
 settings=/etc/invoice-printer/config.toml
+backend=/usr/lib/cups/backend/invoice-printer
+driver=/usr/share/ppd/invoice-printer/invoice-printer.ppd
 [ "$(id -u)" = 0 ] || { echo "This needs root." >&2; exit 77; }
 
 managed() { [ -d /run/systemd/system ]; }
@@ -23,7 +25,7 @@ fetch() { # the program and what it stands on, for this machine's own Python
 	rm -rf "$home/new"
 	mkdir -p "$home"
 	$pip install --require-hashes --only-binary :all: --no-warn-script-location --target "$home/new" -r requirements/runtime.txt
-	tar --create --exclude=__pycache__ printerd receipt_service | tar --extract --no-same-owner --directory "$home/new"
+	tar --create --exclude=__pycache__ printerd receipt_service ppd | tar --extract --no-same-owner --directory "$home/new"
 	python3 -m compileall -q "$home/new/printerd" "$home/new/receipt_service"
 }
 
@@ -36,6 +38,9 @@ install_() {
 	install -m 755 systemd/invoice-printer /usr/bin/invoice-printer
 	install -m 644 systemd/invoice-printer.sysusers /usr/lib/sysusers.d/invoice-printer.conf
 	install -m 644 systemd/invoice-printer.tmpfiles /usr/lib/tmpfiles.d/invoice-printer.conf
+	# CUPS may come later, and finds both then. Never below /usr/local: AppArmor keeps cupsd from there.
+	install -D -m 755 printerd/cups_backend.py $backend
+	install -D -m 644 ppd/invoice-printer.ppd $driver
 	mkdir -p "$units" "$(dirname $settings)"
 	cp --recursive --no-dereference --remove-destination systemd/system/. "$units"
 	systemd-sysusers invoice-printer.conf
@@ -49,6 +54,8 @@ install_() {
 }
 
 remove() {
+	# While the program and its backend are there; what is left of a queue without them could not even refuse a job.
+	/usr/bin/invoice-printer queue remove || echo "Queues of CUPS, if there are any, are still there: lpadmin -x NAME" >&2
 	ours=$(cd systemd/system && ls --directory invoice-printer*.service invoice-printer*.socket)
 	if managed; then
 		for unit in $ours; do systemctl disable --quiet --now "$unit" 2>/dev/null || true; done
@@ -56,7 +63,7 @@ remove() {
 	fi
 	(cd "$units" && rm -rf $ours $(for unit in $ours; do echo "$unit.d/hardening.conf"; done))
 	find "$units" -type d -name 'invoice-printer*.d' -empty -delete
-	rm -rf "$home" /usr/bin/invoice-printer /usr/lib/sysusers.d/invoice-printer.conf /usr/lib/tmpfiles.d/invoice-printer.conf
+	rm -rf "$home" $backend "$(dirname $driver)" /usr/bin/invoice-printer /usr/lib/sysusers.d/invoice-printer.conf /usr/lib/tmpfiles.d/invoice-printer.conf
 	if managed; then systemctl daemon-reload; fi
 	echo "Removed. Kept: $(dirname $settings), /var/lib/invoice-printer and the user invoice-printer."
 }

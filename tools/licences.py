@@ -2,7 +2,7 @@
 
 One rule: what a package says of itself counts, in the order of PEP 639: License-Expression, classifiers, License. Where
 it says nothing that is SPDX, :data:`READ` has what somebody read in its files. ``--write`` writes the page, else it is
-compared; run by ``make check`` with the Python that has the packages of requirements/runtime.txt.
+compared; run by ``make check`` with the Python that has the packages of requirements/.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "licences.md"
-LOCK = ROOT / "requirements" / "runtime.txt"
+LOCKS = tuple(ROOT / "requirements" / f"{name}.txt" for name in ("runtime", "cups"))
 FRONT = ROOT / "package-lock.json"
 
 ALLOWED: Mapping[str, str] = {
@@ -32,6 +32,8 @@ ALLOWED: Mapping[str, str] = {
     "PSF-2.0": "permissive",
     "Unlicense": "permissive",
     "MPL-2.0": "used unchanged; its terms reach its own files only",
+    "GPL-2.0-or-later": "pycups, for `queue` alone; Debian’s own package, not part of ours. Who hands on both together "
+    "keeps to GPL-3.0, which takes Apache-2.0 in",
     "LGPL-2.1-or-later": "imported when the program runs, and can be replaced by its user",
     "LGPL-3.0-only": "imported when the program runs, and can be replaced by its user",
 }
@@ -40,6 +42,7 @@ ALLOWED: Mapping[str, str] = {
 WORDS: Mapping[str, str] = {
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
+    "GPLv2+": "GPL-2.0-or-later",
     "GNU Lesser General Public License v2 or later (LGPLv2+)": "LGPL-2.1-or-later",
     "ISC License (ISCL)": "ISC",
     "MIT License": "MIT",
@@ -110,7 +113,10 @@ def page(packages: list[Part]) -> str:
 
 def main(words: list[str]) -> int:
     """0 when every licence is allowed and the page is as it should be."""
-    packages = [*python_packages(LOCK.read_text("utf-8")), *front_packages(FRONT.read_text("utf-8"))]
+    packages = [
+        *(part for lock in LOCKS for part in python_packages(lock.read_text("utf-8"))),
+        *front_packages(FRONT.read_text("utf-8")),
+    ]
     refused = [part for part in packages if not is_allowed(part.licence)]
     for part in refused:
         print(f"{part.name}: {part.licence or 'no licence that is known'}; not allowed in tools/licences.py")

@@ -5,6 +5,7 @@ The tests are one story and run in this order.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -246,6 +247,33 @@ def test_nobody_else_may_ask_it(house: Machine) -> None:
     """The Ghostscript socket and the contract's are the service's user's."""
     modes = house.run("stat -c '%a %U' /run/invoice-printer/ghostscript.sock /run/invoice-printer/api.sock").stdout
     assert modes == "600 invoice-printer\n" * 2
+
+
+# CUPS, with the backend
+
+
+def test_the_unit_makes_the_queue(house: Machine) -> None:
+    """Enabled once, it makes the queue with our backend, as root without root's powers; again it changes nothing."""
+    house.run("lpadmin -x invoices && systemctl enable --now invoice-printer-queue")
+    (queue,) = listed(house, "queue", "list")
+    assert (queue["name"], queue["state"], queue["shared"]) == ("invoices", "idle", False)
+    assert "as it should be" in house.run("invoice-printer queue ensure").stdout
+    assert queue["device"] in house.run("lpinfo -v").stdout
+    assert "Invoice Printer" in house.run("lpinfo -m").stdout
+
+
+def test_what_the_queue_prints_arrives_as_it_is(house: Machine) -> None:
+    """CUPS runs the backend as lp, whom the hardened service lets in by the socket's mode; the bytes are the file's."""
+    data = house.path(f"{HERE}/INVOICE.pdf").read_bytes() + b"\n% by the backend\n"
+    house.path(f"{HERE}/local.pdf").write_bytes(data)
+    house.run("lp -d invoices local.pdf")
+    house.until('test -z "$(lpstat -o invoices)"')
+    newest = listed(house, "jobs")[0]
+    assert (newest["title"], newest["original"]) == ("local.pdf", hashlib.sha256(data).hexdigest())
+    assert house.run("stat -c '%a %U %G' /run/invoice-printer/backend.sock").stdout == "660 invoice-printer lp\n"
+    knock = "import socket; socket.socket(socket.AF_UNIX).connect('/run/invoice-printer/backend.sock')"
+    refused = house.run(f'setpriv --reuid nobody --clear-groups python3 -c "{knock}"', check=False)
+    assert "PermissionError" in refused.stderr
 
 
 # Restarts
