@@ -19,9 +19,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RunningPrinter]]:
     numbers = count(1)
     with ExitStack() as stack:
 
-        def begin(*, claims: dict[str, Any] | None = None, **settings: Any) -> RunningPrinter:
+        def begin(*, claims: dict[str, Any] | None = None, doors: Any = None, **settings: Any) -> RunningPrinter:
             folder = tmp_path / f"state-{next(numbers)}"
-            printer = RunningPrinter(folder, settings, claims or {})
+            printer = RunningPrinter(folder, settings, claims or {}, **({"doors": doors} if doors else {}))
             stack.callback(printer.stop)
             return printer
 

@@ -8,7 +8,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,9 @@ def empty_database() -> bytes:
 
 @dataclass
 class RunningPrinter:
-    """Stop it with :meth:`stop`. ``settings`` go to the intake, ``claims`` to the application."""
+    """Stop it with :meth:`stop`. ``settings`` go to the intake, ``claims`` to the application; ``doors`` makes what
+    else is open while it runs.
+    """
 
     folder: Path
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +59,7 @@ class RunningPrinter:
     """Where the CUPS backend finds it; nowhere without."""
     users: frozenset[int] = field(default_factory=print_system)
     woken: int = 0
+    doors: Callable[[RunningPrinter], Iterable[AbstractAsyncContextManager[object]]] = lambda _printer: ()
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -71,8 +75,8 @@ class RunningPrinter:
         claims: dict[str, Any] = {"name": "inv", "uuid": UUID, "language": "en", "report_within": 0.3} | dict(
             self.claims
         )
-        doors = [self._door(self.socket_path)] if self.socket_path else []
-        app = application(self.database, self.intake, doors=doors, **claims)
+        backend = [self._door(self.socket_path)] if self.socket_path else []
+        app = application(self.database, self.intake, doors=[*backend, *self.doors(self)], **claims)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(app, http=TimedProtocol, access_log=False, log_level="critical", lifespan="on")
