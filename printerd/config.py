@@ -59,6 +59,13 @@ def _without_password(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise ValueError("give a network, for example 192.0.2.0/24") from None
+
+
 def _address_or_none(value: str) -> str:
     return _address(value) if value else value
 
@@ -76,6 +83,7 @@ def _iban(value: str) -> str:
 
 Address = Annotated[str, AfterValidator(_address)]
 OwnAddress = Annotated[str, AfterValidator(_own_address)]
+Network = Annotated[str, AfterValidator(_network)]
 DatabaseUrl = Annotated[str, AfterValidator(_without_password)]
 AddressOrNone = Annotated[str, AfterValidator(_address_or_none)]
 SocketOrNone = Annotated[str, AfterValidator(_socket_or_none)]
@@ -95,6 +103,12 @@ class Listen(Section):
     health: AddressOrNone = Field(
         "127.0.0.1:8635", description="Health and metrics (/healthz, /metrics): HOST:PORT; off when empty."
     )
+    raw: AddressOrNone = Field("", description="Raw printing (port 9100 by custom): HOST:PORT; off when empty.")
+    lpd: AddressOrNone = Field("", description="LPD (RFC 1179, port 515 by custom): HOST:PORT; off when empty.")
+    networks: tuple[Network, ...] = Field(
+        (), description="Networks (CIDR) that may print by raw and LPD beside this machine."
+    )
+    raw_idle: float = Field(60, gt=0, description="Seconds of silence that end a document without length (raw, LPD).")
 
 
 class Limits(Section):

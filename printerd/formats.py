@@ -6,6 +6,7 @@ here; what the printer advertises and what the door lets in is this table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -33,13 +34,43 @@ def _is_pdf(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    return _CONTROLS.isdisjoint(head)
+    return _CONTROLS.isdisjoint(head) and not foreign(head)
+
+
+def _is_ebcdic(head: bytes) -> bool:
+    """Text of a midrange machine or mainframe: its blank is 0x40, and most of the rest are its letters and digits."""
+    words = head.replace(b"\x40", b"")
+    letters = sum(byte in _EBCDIC for byte in words)
+    return head.count(b"\x40") > head.count(b" ") and 2 * letters > len(words)
+
+
+_EBCDIC: Final = frozenset(
+    byte for first in (0x81, 0x91, 0xA2, 0xC1, 0xD1, 0xE2, 0xF0) for byte in range(first, (first & 0xF0) + 10)
+)
+"""Letters and digits, which every EBCDIC code page has at these places."""
+_PCL: Final = re.compile(rb"\x1b(?:E|[&*()][a-zA-Z0-9])")
 
 
 FORMATS: Final[Mapping[str, Callable[[bytes], bool]]] = {PDF: _is_pdf, POSTSCRIPT: _is_postscript, TEXT: _is_text}
 """The formats by media type, the preferred one first, each with its test of the first bytes."""
 _SNIFFED: Final = (POSTSCRIPT, PDF, TEXT)
 """The order of looking: from what tells most to what tells least."""
+
+
+FOREIGN: Final[Mapping[str, Callable[[bytes], bool]]] = {
+    "PCL XL": lambda head: b") HP-PCL XL;" in head,
+    "PCL": lambda head: _PCL.search(head) is not None,
+    "ESC/P": lambda head: head.startswith(b"\x1b@"),
+    "EBCDIC (SCS, AFP)": lambda head: _is_ebcdic(head) or head[:1] + head[3:4] == b"\x5a\xd3",
+    "PWG Raster": lambda head: head.startswith((b"RaS2", b"UNIRAST\0")),
+    "XPS": lambda head: head.startswith(b"PK\x03\x04"),
+}
+"""What other printers take and we do not, by the name that people know it by."""
+
+
+def foreign(head: bytes) -> str:
+    """The name of a language that is none of ours; empty when it is not recognised."""
+    return next((name for name, shown in FOREIGN.items() if shown(head)), "")
 
 
 def plain(media_type: str) -> str:

@@ -29,6 +29,15 @@ CAUSES: Final[Mapping[str, Cause]] = {
             "fr": "La connexion s’est interrompue avant la fin du document. Relancez l’impression.",
         },
     ),
+    "no-end": Cause(
+        0x0411,  # client-error-document-format-error
+        {
+            "en": "The end of the document is missing: %%EOF in PDF, %%EOF or Ctrl-D in PostScript, a line's end in "
+            "text. Print it again.",
+            "fr": "La fin du document manque\u00a0: %%EOF en PDF, %%EOF ou Ctrl-D en PostScript, une fin de ligne en "
+            "texte. Relancez l’impression.",
+        },
+    ),
     "too-large": Cause(
         0x0408,  # client-error-request-entity-too-large
         {
@@ -41,6 +50,15 @@ CAUSES: Final[Mapping[str, Cause]] = {
         {
             "en": "The document is neither PDF, PostScript nor plain text. Choose one of these in the queue's driver.",
             "fr": "Le document n’est ni PDF, ni PostScript, ni texte brut. Choisissez l’un de ces formats.",
+        },
+    ),
+    "foreign-format": Cause(
+        0x040A,
+        {
+            "en": "The document is {language}, which is not taken. Choose a PDF or PostScript driver, or print plain "
+            "text.",
+            "fr": "Le document est en {language}, qui n’est pas accepté. Choisissez un pilote PDF ou PostScript, ou "
+            "imprimez en texte brut.",
         },
     ),
     "format-error": Cause(

@@ -26,7 +26,7 @@ from printerd.errors import ConfigurationError
 from printerd.storage import instance
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
-from printerd.supervisor import Layout, bind, is_wanted, shown, tell
+from printerd.supervisor import LISTENS, Layout, bind, is_open, shown, tell
 
 if TYPE_CHECKING:
     from printerd.health.site import Site
@@ -54,12 +54,13 @@ def capture(layout: Layout, settings: Settings) -> None:
 
     from printerd.listener.connections import TimedProtocol
 
-    listening = bind("ipp", settings.listen.ipp)
+    wanted = {name: getattr(settings.listen, name) for name in LISTENS["capture"]}
+    sockets = {name: bind(name, address) for name, address in wanted.items() if is_open(name, address)}
     if not settings.listen.ipp.startswith("fd://"):  # no supervisor tells it
-        tell(layout, {"ipp": shown(listening)})
+        tell(layout, {name: shown(one) for name, one in sockets.items()})
     server = uvicorn.Server(
         uvicorn.Config(
-            _capture_app(layout, settings, listening),
+            _capture_app(layout, settings, sockets),
             http=TimedProtocol,
             lifespan="on",
             access_log=False,
@@ -72,7 +73,7 @@ def capture(layout: Layout, settings: Settings) -> None:
         )
     )
     gc.freeze()  # what is there now stays: no collection need look at it again
-    uvloop.run(server.serve(sockets=[listening]))
+    uvloop.run(server.serve(sockets=[sockets["ipp"]]))
 
 
 async def _answering() -> None:
@@ -80,7 +81,7 @@ async def _answering() -> None:
     systemd.notify("READY=1", "WATCHDOG=1")
 
 
-def _capture_app(layout: Layout, settings: Settings, listening: socket.socket) -> App:
+def _capture_app(layout: Layout, settings: Settings, sockets: Mapping[str, socket.socket]) -> App:
     from printerd.console import app as console
     from printerd.intake import Intake
     from printerd.listener import http, printer
@@ -108,9 +109,9 @@ def _capture_app(layout: Layout, settings: Settings, listening: socket.socket) -
         language=settings.language,
         names=names,
         organization=firm,
-        console=f"http://{shown(listening)}/",
+        console=f"http://{shown(sockets['ipp'])}/",
         report_within=settings.jobs.report_within,
-        doors=tuple(_doors(intake, settings)),
+        doors=tuple(_doors(settings, sockets, database, blobs, intake)),
     )
     pages = console.application(database, blobs, names=names, language=settings.language, firm=firm, wake=ring)
 
@@ -122,13 +123,26 @@ def _capture_app(layout: Layout, settings: Settings, listening: socket.socket) -
     return app
 
 
-def _doors(intake: Intake, settings: Settings) -> Iterator[AbstractAsyncContextManager[object]]:
-    """The ways in besides IPP that are wanted."""
+def _doors(
+    settings: Settings, sockets: Mapping[str, socket.socket], database: Database, blobs: Blobs, intake: Intake
+) -> Iterator[AbstractAsyncContextManager[object]]:
+    """The ways in besides IPP that are open."""
     from printerd.listener import backend
+    from printerd.listener.lpd import Lpd
+    from printerd.listener.peers import Guests
+    from printerd.listener.raw import Raw
+    from printerd.listener.tcp import Door
 
-    if is_wanted("backend", settings.listen.backend):
-        listening, users = bind("backend", settings.listen.backend), backend.print_system()
-        yield backend.BackendDoor(intake, listening, QUEUES, users=users, language=settings.language)
+    if "backend" in sockets:
+        users = backend.print_system()
+        yield backend.BackendDoor(intake, sockets["backend"], QUEUES, users=users, language=settings.language)
+    serve = {
+        "raw": Raw(intake, PRINTER_NAME, settings.listen.raw_idle).serve,
+        "lpd": Lpd(intake, database, QUEUES, blobs.spool, settings.listen.raw_idle).serve,
+    }
+    for name, serving in serve.items():
+        if name in sockets:
+            yield Door(name, sockets[name], Guests(settings.listen.networks), serving)
 
 
 def worker(layout: Layout, settings: Settings) -> None:

@@ -35,12 +35,13 @@ from printerd.errors import ConfigurationError, Failure
 from printerd.terminal import refused
 
 LISTENS: Mapping[str, tuple[str, ...]] = {
-    "capture": ("ipp", "backend"),
+    "capture": ("ipp", "backend", "raw", "lpd"),
     "worker": (),
     "receipts": ("public", "api"),
     "health": ("health",),
 }
-"""The sockets of each role, by their name in our settings and as FileDescriptorName= of a socket unit."""
+"""The sockets of each role, by their name in our settings and as FileDescriptorName= of a socket unit. One that has no
+address is not there."""
 ROLES = tuple(LISTENS)
 NICE: Mapping[str, int] = {"capture": 0, "worker": 5, "receipts": 10, "health": 0}
 """How far each role gives way when processors are short (nice(1)): a print is taken before others are worked on, and
@@ -232,12 +233,14 @@ class Supervisor:
         wanted = {
             "ipp": self._settings.listen.ipp,
             "backend": self._settings.listen.backend,
+            "raw": self._settings.listen.raw,
+            "lpd": self._settings.listen.lpd,
             "public": self._settings.receipts.public,
             "api": self._settings.receipts.api,
             "health": self._settings.listen.health,
         }
-        names = [name for role in self._roles for name in LISTENS[role] if is_wanted(name, wanted[name])]
-        self._sockets = {name: bind(name, wanted[name]) for name in names}
+        names = [name for role in self._roles for name in LISTENS[role]]
+        self._sockets = {name: bind(name, wanted[name]) for name in names if is_open(name, wanted[name])}
 
     def _fd(self, name: str) -> str:
         return f"fd://{self._sockets[name].fileno()}"
@@ -254,6 +257,9 @@ class Supervisor:
         if "capture" in self._roles:
             tell(self._layout, told)
             print(f"Printer  ipp://{told['ipp']}/ipp/print", flush=True)
+            for scheme, name in (("socket", "raw"), ("lpd", "lpd")):
+                if name in told:
+                    print(f"Printer  {scheme}://{told[name]}", flush=True)
         print(f"Pages    {told['public_url']}", flush=True)
         if "health" in told:
             print(f"Health   http://{told['health']}/healthz", flush=True)
@@ -452,8 +458,8 @@ def _agree_on_secret(path: Path) -> None:
         offered.unlink()
 
 
-def is_wanted(name: str, address: str) -> bool:
-    """Whether a socket that may be left out is there: by its setting, or from systemd."""
+def is_open(name: str, address: str) -> bool:
+    """Whether there is a socket of this name: by its setting, or passed by systemd."""
     return bool(address) or name in systemd.sockets()
 
 
@@ -481,6 +487,8 @@ def bind(name: str, address: str) -> socket.socket:
 _KEYS: Mapping[str, str] = {
     "ipp": "listen.ipp",
     "backend": "listen.backend",
+    "raw": "listen.raw",
+    "lpd": "listen.lpd",
     "public": "receipts.public",
     "api": "receipts.api",
     "health": "listen.health",

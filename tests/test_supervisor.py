@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
 from printerd import supervisor
-from printerd.config import Settings
+from printerd.config import Listen, Receipts, Settings
 from printerd.errors import ConfigurationError
 from printerd.storage import migrations
 from printerd.storage.database import Database
@@ -62,3 +63,22 @@ def test_a_state_folder_whose_path_is_too_long_is_refused_at_once(tmp_path: Path
     with pytest.raises(ConfigurationError, match="too long"):
         Layout(root).make()
     assert not root.exists()
+
+
+@pytest.mark.parametrize("opened", [{}, {"raw": "127.0.0.1:0", "lpd": "127.0.0.1:0"}])
+def test_doors_without_an_address_are_closed(tmp_path: Path, opened: dict[str, str]) -> None:
+    """Raw printing and LPD are off until somebody names an address; then capture inherits their sockets."""
+    settings = Settings(
+        listen=Listen(ipp="127.0.0.1:0", health="", **opened),
+        receipts=Receipts(public="127.0.0.1:0", api="127.0.0.1:0"),
+    )
+    one = supervisor.Supervisor(Layout(tmp_path), settings, (), ("capture", "receipts"))
+    with ExitStack() as sockets:
+        one._bind()
+        for listening in one._sockets.values():
+            sockets.enter_context(listening)
+        command, inherited = one._command("capture")
+        assert set(one._sockets) == {"ipp", "public", "api", *opened}
+        named = {word.partition("=")[0] for word in command if "fd://" in word}
+        assert named == {"listen.ipp", *(f"listen.{door}" for door in opened)}
+        assert inherited == [one._sockets[name].fileno() for name in ("ipp", *opened)]

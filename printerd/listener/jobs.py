@@ -24,7 +24,9 @@ from printerd.storage.jobs import Job
 
 _ABORTED: Final[Mapping[str, str]] = {
     "cut": "submission-interrupted",
+    "no-end": "submission-interrupted",
     "unknown-format": "unsupported-document-format",
+    "foreign-format": "unsupported-document-format",
     "format-error": "document-format-error",
     "unreadable": "document-format-error",
     "empty": "document-format-error",

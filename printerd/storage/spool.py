@@ -219,7 +219,8 @@ class Spool:
         """Refuse at once what is not the format that it was said to be."""
         settled = formats.settle(self._declared, self._head)
         if settled is None and formats.plain(self._declared) in ("", formats.UNDECLARED):
-            raise Refused("unknown-format")
+            language = formats.foreign(self._head)
+            raise Refused("foreign-format", language=language) if language else Refused("unknown-format")
         if settled is None:
             raise Refused("format-error", declared=self._declared)
         self.media_type = settled
