@@ -176,15 +176,33 @@ def test_who_counts_nothing_and_does_not_close_is_answered_after_a_silence(start
 # The same again
 
 
-def test_a_lost_answer_makes_no_second_invoice(printer: RunningPrinter, doors: Doors) -> None:
+def resets(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, tcp._RESET)
+    connection.close()
+
+
+def ends(connection: socket.socket) -> None:
+    """What the printer sees first of a client that closes: nothing more will be asked, and perhaps nobody listens."""
+    connection.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("leave", [resets, ends, socket.socket.close])
+def test_a_lost_answer_makes_no_second_invoice(
+    printer: RunningPrinter, doors: Doors, monkeypatch: pytest.MonkeyPatch, leave: Callable[[socket.socket], None]
+) -> None:
     """A client that was gone before its answer sends the job again: it is the same job; later it is a new print."""
+    held, adopt = threading.Event(), printer.blobs.adopt
+    monkeypatch.setattr(printer.blobs, "adopt", lambda files: (held.wait(20), adopt(files))[1])
     with closing(doors.connect("lpd")) as connection:
         client = Client(connection)
         assert client.say(b"\x02invoices\n") == client.control() == TAKEN
         assert client.say(b"\x03%d dfA042mill\n" % len(PDF)) == TAKEN
         connection.sendall(PDF + b"\0")
+        time.sleep(0.2)
+        leave(connection)
+        time.sleep(0.2)  # the printer has seen it
+        held.set()
         until(lambda: len(printer.rows()) == 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, tcp._RESET)
     for count in (1, 2):
         with printing(doors) as client:
             assert client.control() == client.data() == TAKEN
