@@ -12,7 +12,8 @@ import pytest
 
 from printerd.storage.blobs import Blobs
 from tests.cups import Cups
-from tests.instance import Instance, printed_samples, served, until
+from tests.instance import Instance, printed_samples, served
+from tests.waiting import until
 
 DOORS = {"listen.raw": "127.0.0.1:0", "listen.lpd": "127.0.0.1:0"}
 

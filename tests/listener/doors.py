@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,10 +51,3 @@ def backend(name: str, uri: str, file: Path, copies: int = 1) -> subprocess.Pope
     """A backend of CUPS, started by its contract (backend(7)); it reads nothing and says all on standard error."""
     command = [f"/usr/lib/cups/backend/{name}", "42", "marie", "FA-2026-0042.pdf", str(copies), "", str(file)]
     return subprocess.Popen(command, env={"DEVICE_URI": uri}, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def until(look: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)

@@ -18,8 +18,9 @@ from printerd.errors import TransientError
 from printerd.listener import lpd, tcp
 from printerd.listener.lpd import Answer
 from printerd.model import JobState
+from tests.waiting import until
 
-from .doors import PDF, POSTSCRIPT, TEXT, Doors, backend, said, until
+from .doors import PDF, POSTSCRIPT, TEXT, Doors, backend, said
 from .printing import RunningPrinter
 from .test_raw import outcomes
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from printerd.listener import peers, raw, tcp
 from printerd.listener.framing import EXIT
 from printerd.model import JobState
+from tests.waiting import until
 
-from .doors import PDF, POSTSCRIPT, TEXT, Doors, backend, said, until
+from .doors import PDF, POSTSCRIPT, TEXT, Doors, backend, said
 from .printing import RunningPrinter
 from .test_framing import STREAMS, cut_up, documents
 
