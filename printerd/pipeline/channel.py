@@ -33,9 +33,10 @@ def send(channel: socket.socket, message: Mapping[str, Any], files: Sequence[int
     body = json.dumps(message, separators=(",", ":")).encode()
     if len(body) > LARGEST or len(files) > MOST_FILES:
         raise ValueError(f"a message of {len(body)} bytes with {len(files)} files is too large for a channel")
+    whole = _LENGTH.pack(len(body)) + body
     try:
-        socket.send_fds(channel, [_LENGTH.pack(len(body))], list(files))
-        channel.sendall(body)
+        sent = socket.send_fds(channel, [whole], list(files))  # in one piece if it can be: the receiver wakes up once
+        channel.sendall(memoryview(whole)[sent:])
     except (BrokenPipeError, ConnectionResetError) as error:
         raise Closed from error
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import shutil
 import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -366,11 +366,13 @@ def _taken(folder: Path, place: Path) -> Path:
 
 def _made(child: _Child) -> Path:
     """A new folder for one call. A child in whose place nothing can be made is replaced before it is asked again."""
+    folder = child.folder / secrets.token_hex(8)
     try:
-        return Path(tempfile.mkdtemp(dir=child.folder))
+        folder.mkdir(mode=0o700)
     except OSError as error:
         child.reusable = False
         raise TransientError.of_disk("The folder of a process for documents", error) from error
+    return folder
 
 
 def _opened(file: Path | BinaryIO) -> BinaryIO:
