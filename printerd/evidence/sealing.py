@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from printerd.errors import ConfigurationError
+from printerd.errors import ConfigurationError, TransientError
 from printerd.evidence import canonical, cms, keys, receipt_file, signatures, timestamp
 from printerd.evidence.sign import Sealed, Sealer
 from printerd.model import Digest
@@ -80,8 +80,11 @@ class Tasks:
         return {"signature": _base64(signature), "timestamp": _base64(self.sealer.stamper.stamp(statement).response)}
 
     def _seal(self, pdf: BinaryIO, target: Path, reason: str, stamped: bool) -> dict[str, Any]:
-        with target.open("x+b") as output:
-            sealed = self.sealer.seal(pdf, output, reason, stamped=stamped)
+        try:
+            with target.open("x+b") as output:
+                sealed = self.sealer.seal(pdf, output, reason, stamped=stamped)
+        except OSError as error:
+            raise TransientError.of_disk("The sealed PDF", error) from error
         return {"file": target.name} | _values(sealed)
 
 

@@ -53,7 +53,8 @@ class Sealer:
 
         ``DocumentError`` when the PDF is encrypted, broken, or locked by an
         earlier signature; ``TransientError`` when no timestamp is to be had;
-        ``IntegrityError`` when the result does not pass its own check.
+        ``IntegrityError`` when the result does not pass its own check;
+        ``OSError`` when ``output`` cannot be written.
         """
         words = Words(self._name, reason, datetime.now(UTC))
         room = self._own + MARGIN + (self._token if stamped else 0)

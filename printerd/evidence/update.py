@@ -54,7 +54,8 @@ class Open:
 def append(pdf: BinaryIO, output: BinaryIO, words: Words, room: int) -> Open:
     """Write ``pdf`` and its update to ``output``, an empty file, with ``room`` bytes for the DER of the signature.
 
-    ``DocumentError`` when the PDF is encrypted, broken, or locked by an earlier signature.
+    ``DocumentError`` when the PDF is encrypted, broken, or locked by an earlier signature;
+    ``OSError`` when it is the output that fails.
     """
     document = signatures.reader(pdf)
     _sealable(document)
@@ -62,11 +63,18 @@ def append(pdf: BinaryIO, output: BinaryIO, words: Words, room: int) -> Open:
     try:
         writer = IncrementalPdfFileWriter.from_reader(document)
         field = _add(writer, value)
-        return _written(writer, output, field, value)
     except Exception as error:  # what a PDF library raises on a document that is not in order cannot be listed
-        raise DocumentError(
-            "The PDF cannot be signed.", where=str(error)[:200], remedy="Print the document again."
-        ) from error
+        raise _unsignable(error) from error
+    try:
+        return _written(writer, output, field, value)
+    except OSError:
+        raise
+    except Exception as error:  # as above
+        raise _unsignable(error) from error
+
+
+def _unsignable(error: Exception) -> DocumentError:
+    return DocumentError("The PDF cannot be signed.", where=str(error)[:200], remedy="Print the document again.")
 
 
 def _sealable(pdf: PdfFileReader) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import socket
 import subprocess
 import time
@@ -23,8 +24,8 @@ from pyhanko.sign.fields import MDPPerm
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
 
-from printerd.errors import DocumentError, IntegrityError
-from printerd.evidence import cms, signatures, trust, verify
+from printerd.errors import DocumentError, IntegrityError, TransientError
+from printerd.evidence import cms, sealing, signatures, trust, verify
 from printerd.evidence.cms import KeyPair
 from printerd.evidence.sign import Sealer
 from tests.evidence import papers
@@ -261,6 +262,19 @@ def test_a_disk_that_changes_what_is_written_gets_no_seal_past_the_check(
     with pytest.raises(IntegrityError, match="own check") as caught:
         sealer.seal(BytesIO(papers.page()), Lying(meant), "", stamped=stamped)
     assert why in caught.value.where
+
+
+@pytest.mark.parametrize("room", [1000, len(papers.page()) + 1000], ids=["the document", "the update"])
+def test_a_full_disk_blames_no_document(key_folder: Path, tmp_path: Path, room: int) -> None:
+    """Where the document or its seal finds no room, the invoice is sealed later: it waits for nobody."""
+    seal = sealing.start(str(key_folder), "local:")["seal"]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(TransientError, match="The sealed PDF could not be written"):
+            seal({}, [BytesIO(papers.page())], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def unpacked(pdf: BytesIO) -> bytes:
