@@ -239,7 +239,7 @@ def tasks(bench: Bench) -> Iterator[Row]:
         "seal, B-T": lambda: sealer.seal(BytesIO(document), BytesIO(), "bench"),
         "one key operation with its CMS": lambda: cms.sign(pair, "data", bytes(32)),
         "a timestamp, made and checked": lambda: stamper.stamp(b"bench"),
-        "check of a seal, B-T": lambda: signatures.of_pdf(sealed),
+        "check of a seal in an audit, B-T": lambda: signatures.of_pdf(sealed),
     }
     for name, act in pieces.items():
         yield Row("tasks", name, floors.timed(act).cpu, "ms CPU")
