@@ -5,6 +5,7 @@ One rule: it mounts, so it runs in the namespace that ``test_full_disk.py`` make
 
 from __future__ import annotations
 
+import gc
 import http.client
 import os
 import subprocess
@@ -43,6 +44,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        gc.collect()  # commands that ran in this process leave their database open until then
         subprocess.run(["umount", folder], check=True)
 
 
