@@ -15,6 +15,7 @@ from reportlab.lib.pagesizes import A4  # type: ignore[import-untyped]
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
 from printerd.model import JobState
+from printerd.storage.spool import FRESH
 
 from ..cups import Cups
 from ..listener.printing import RunningPrinter
@@ -136,6 +137,7 @@ def test_cups_waits_while_the_disk_is_full(
     name, printer = queue()
     with monkeypatch.context() as full:
         full.setattr(printer.blobs, "free_space", lambda: -1)
+        time.sleep(FRESH)  # what the file system said before does not hold any more
         cupsd.send(name, invoice, "waits")
         time.sleep(2)
         assert printer.rows() == []
