@@ -48,13 +48,17 @@ class Room:
 
     def left(self) -> int:
         """Bytes; the file system is asked when its last word is older than :data:`FRESH`."""
-        now = time.monotonic()
-        if now - self._asked_at >= FRESH:
-            self._free, self._asked_at = self._blobs.free_space(), now
+        if time.monotonic() - self._asked_at >= FRESH:
+            self._asked()
         return self._free - self._promised - self._keep
 
+    def _asked(self) -> Self:
+        self._free, self._asked_at = self._blobs.free_space(), time.monotonic()
+        return self
+
     def require(self, size: int) -> None:
-        if self.left() < size:
+        """``TransientError`` without room for ``size`` bytes; nobody is refused on a word that is old."""
+        if self.left() < size and self._asked().left() < size:
             raise TransientError(
                 "The disk is nearly full: new jobs wait.",
                 remedy="Make room on the file system of the state folder; print clients try again by themselves.",
