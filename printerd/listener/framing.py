@@ -92,7 +92,7 @@ _FILLER = re.compile(rb"[\s\0\x04\x1a]*")
 """What may stand between a document's end mark and its end: blanks, NUL, Ctrl-D, Ctrl-Z."""
 _NEXT = re.compile(rb"%PDF-|%!(?:PS|\s)")
 _NEXT_WORDS: Final = (b"%PDF-", b"%!PS", EXIT)
-_MARGIN = re.compile(rb"[\s\0\x04]+(?=%PDF-|%!|" + re.escape(EXIT) + rb")")
+_MARGIN = re.compile(rb"(?<![\s\0\x04])[\s\0\x04]++(?=%PDF-|%!|" + re.escape(EXIT) + rb")")
 """Blanks before a document that is no text."""
 _METHODS: Final = (b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"PRI")
 _HTTP = re.compile(rb"(?:" + rb"|".join(_METHODS) + rb") [/*]")
