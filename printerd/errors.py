@@ -15,7 +15,9 @@ Exit codes are those of sysexits.h where it has one.
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar
 
 
 class Failure(Exception):
@@ -70,13 +72,17 @@ class TransientError(Failure):
     ipp_status = 0x0505  # server-error-temporary-error
 
     @classmethod
-    def of_disk(cls, what: str, error: OSError, then: str = "the document is tried again") -> Self:
-        """``what`` could not be written, because the disk is full or away; ``then`` says what follows by itself."""
-        return cls(
-            f"{what} could not be written: {error.strerror}.",
-            where=str(error.filename or ""),
-            remedy=f"Make room on the disk or mend it; {then}.",
-        )
+    @contextmanager
+    def of_disk(cls, what: str, then: str = "the document is tried again") -> Iterator[None]:
+        """Within it an ``OSError`` says that ``what`` could not be written; ``then`` is what follows by itself."""
+        try:
+            yield
+        except OSError as error:
+            raise cls(
+                f"{what} could not be written: {error.strerror}.",
+                where=str(error.filename or ""),
+                remedy=f"Make room on the disk or mend it; {then}.",
+            ) from error
 
 
 class ConfigurationError(Failure):

@@ -124,30 +124,19 @@ class Intake:
         uploading = {job_id} if job_id is not None else set()
         self._uploading |= uploading
         try:
-            return await self._taken(ticket, stream, job_id, sender_key, compression, expected)
+            if expected is not None and expected > self.document_limit:
+                raise Refused("too-large", limit=self.document_limit)
+            with Upload(self._room, expected) as upload:
+                with Spool(self._blobs.spool, self.document_limit, ticket.media_type, compression) as spool:
+                    await self._fill(spool, upload, stream)
+                job = await self._writer.take(_Incoming(ticket, spool, job_id, sender_key), spool)
+                upload.ended(spool.size)
+                return job
         except Refused as refused:
             await self._record(ticket, job_id, refused)
             raise
         finally:
             self._uploading -= uploading
-
-    async def _taken(
-        self,
-        ticket: Ticket,
-        stream: AsyncIterator[bytes],
-        job_id: JobId | None,
-        sender_key: str | None,
-        compression: str,
-        expected: int | None,
-    ) -> CapturedJob:
-        if expected is not None and expected > self.document_limit:
-            raise Refused("too-large", limit=self.document_limit)
-        with Upload(self._room, expected) as upload:
-            with Spool(self._blobs.spool, self.document_limit, ticket.media_type, compression) as spool:
-                await self._fill(spool, upload, stream)
-            job = await self._writer.take(_Incoming(ticket, spool, job_id, sender_key), spool)
-            upload.ended(spool.size)
-            return job
 
     async def _fill(self, spool: Spool, upload: Upload, stream: AsyncIterator[bytes]) -> None:
         """The whole document; a plain small one is left to the writer. No other waits for what a large one costs."""

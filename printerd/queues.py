@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from printerd.errors import ConfigurationError, RequestError, TransientError
+from printerd.listener.printer import MODEL
 
 SCHEME: Final = "invoice-printer:"
 SOCKET: Final = "/run/invoice-printer/backend.sock"
 """Where the units listen (``invoice-printer-backend.socket``)."""
 PPD: Final = Path(__file__).parents[1] / "ppd" / "invoice-printer.ppd"
-INFO: Final = "Invoice Printer"
 STATES: Final[Mapping[int, str]] = {3: "idle", 4: "processing", 5: "stopped"}
 """printer-state (RFC 8011 section 5.4.11)."""
 REJECTING: Final = 0x80000
@@ -122,14 +122,14 @@ def ensure(server: Server, name: str, device: str) -> list[str]:
 
 
 def _write(server: Server, name: str, device: str) -> None:
-    server.addPrinter(name, filename=str(PPD), info=INFO, device=device)
+    server.addPrinter(name, filename=str(PPD), info=MODEL, device=device)
     server.setPrinterShared(name, False)
 
 
 def _differences(server: Server, queue: Queue, device: str) -> list[str]:
     found = {
         "address": queue.device != device,
-        "description": queue.info != INFO,
+        "description": queue.info != MODEL,
         "no longer shared": queue.shared,
         "driver": _essence(_driver(server, queue.name)) != _essence(PPD.read_text("utf-8")),
     }

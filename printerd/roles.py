@@ -128,14 +128,14 @@ def _doors(
 ) -> Iterator[AbstractAsyncContextManager[object]]:
     """The ways in besides IPP that are open."""
     from printerd.listener import backend
+    from printerd.listener.door import Door
     from printerd.listener.lpd import Lpd
     from printerd.listener.peers import Guests
     from printerd.listener.raw import Raw
-    from printerd.listener.tcp import Door
 
     if "backend" in sockets:
-        users = backend.print_system()
-        yield backend.BackendDoor(intake, sockets["backend"], QUEUES, users=users, language=settings.language)
+        cups = backend.Backend(intake, QUEUES, users=backend.print_system(), language=settings.language)
+        yield Door("cups", sockets["backend"], Guests(()), cups.serve, backend.LAST_CALL)
     serve = {
         "raw": Raw(intake, PRINTER_NAME, settings.listen.raw_idle).serve,
         "lpd": Lpd(intake, database, QUEUES, blobs.spool, settings.listen.raw_idle).serve,

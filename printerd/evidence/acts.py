@@ -19,6 +19,7 @@ from printerd.errors import RequestError
 from printerd.evidence import ledger
 from printerd.model import DeliveryState, InvoiceState, JobState, Mode, Route
 from printerd.storage import instance
+from printerd.storage.claims import UNCLAIMED
 from printerd.storage.jobs import AT_WORK, last_number, queued
 from printerd.storage.schema import deliveries, dispatches, invoices, jobs
 
@@ -72,7 +73,7 @@ def retry_job(connection: sa.Connection, job: str, who: str, reason: str, now: d
             f"Job {row.number} is {row.state}: it cannot be read again.",
             remedy="Jobs that are done, aborted or held and have a document can.",
         )
-    again = {"state": JobState.RECEIVED, "batch": None, "attempts": 0, "next_at": None, "reason": None}
+    again = {"state": JobState.RECEIVED, "reason": None, **UNCLAIMED}
     connection.execute(jobs.update().where(jobs.c.id == job).values(**again))
     ledger.append(connection, "act.retry", job, {"who": who, "reason": reason}, now)
 
@@ -186,7 +187,7 @@ def _sent(connection: sa.Connection, invoice: str) -> sa.Row[Any]:
 
 
 def _check_again(connection: sa.Connection, row: sa.Row[Any], now: datetime, **values: Any) -> None:
-    again = {"state": InvoiceState.CHECKING, "batch": None, "attempts": 0, "next_at": None, "updated_at": now}
+    again = {"state": InvoiceState.CHECKING, "updated_at": now, **UNCLAIMED}
     _change(connection, row.id, **again, **values)
 
 

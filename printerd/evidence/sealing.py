@@ -80,11 +80,8 @@ class Tasks:
         return {"signature": _base64(signature), "timestamp": _base64(self.sealer.stamper.stamp(statement).response)}
 
     def _seal(self, pdf: BinaryIO, target: Path, reason: str, stamped: bool) -> dict[str, Any]:
-        try:
-            with target.open("x+b") as output:
-                sealed = self.sealer.seal(pdf, output, reason, stamped=stamped)
-        except OSError as error:
-            raise TransientError.of_disk("The sealed PDF", error) from error
+        with TransientError.of_disk("The sealed PDF"), target.open("x+b") as output:
+            sealed = self.sealer.seal(pdf, output, reason, stamped=stamped)
         return {"file": target.name} | _values(sealed)
 
 

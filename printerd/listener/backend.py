@@ -6,7 +6,6 @@ The wire is described in :mod:`printerd.cups_backend`, its other end.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -23,11 +22,10 @@ from printerd import formats
 from printerd.errors import TransientError
 from printerd.intake import Intake
 from printerd.listener import peers
-from printerd.listener.connections import LARGEST_HEAD, SLOWEST_HEAD
-from printerd.listener.http import IDLE, SLOWEST
+from printerd.listener.connections import IDLE, SLOWEST_HEAD
+from printerd.listener.door import PIECE, Line
 from printerd.model import JobId, Ticket
 from printerd.refusals import Refused
-from printerd.storage.spool import PIECE
 
 log = logging.getLogger(__name__)
 
@@ -129,15 +127,14 @@ class Header:
         )
 
 
-class BackendDoor:
-    """Takes documents from ``listening`` as long as it is entered. ``queues``: the name in the queue's address →
-    Ticket.printer. ``users`` are the numbers of those who may connect, as this process sees them.
+class Backend:
+    """Serves connections of the CUPS backend. ``queues``: the name in the queue's address → Ticket.printer. ``users``
+    are the numbers of those who may connect, as this process sees them; ``idle`` seconds of silence cut a document.
     """
 
     def __init__(
         self,
         intake: Intake,
-        listening: socket.socket,
         queues: Mapping[str, str],
         *,
         users: Collection[int],
@@ -145,56 +142,35 @@ class BackendDoor:
         language: str = "en",
     ) -> None:
         self._intake = intake
-        self._listening = listening
         self._queues = queues
         self._users = users
         self._idle = idle
         self._language = language
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._met, sock=self._listening, limit=LARGEST_HEAD)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        if self._tasks:
-            late = (await asyncio.wait(self._tasks, timeout=LAST_CALL))[1]
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-
-    def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, line: Line) -> None:
         """One connection. An answer before the document's end is read by the backend all the same (unix(7))."""
-        with contextlib.closing(writer):
-            answer = await self._answer(reader, _user(writer.get_extra_info("socket")))
-            with contextlib.suppress(OSError, TimeoutError):
-                writer.write(answer.octets())
-                await asyncio.wait_for(writer.drain(), self._idle)
-                if answer.job is not None:
-                    self._intake.answered(answer.job)
+        answer = await self._answer(line, _user(line.socket))
+        with contextlib.suppress(OSError):
+            await line.write(answer.octets())
+            if answer.job is not None:
+                self._intake.answered(answer.job)
 
-    async def _answer(self, reader: asyncio.StreamReader, user: int) -> Answer:
+    async def _answer(self, line: Line, user: int) -> Answer:
         """Whatever happens, one answer, and one line in the log."""
         language = self._language
         try:
             if user not in self._users:
                 raise Held("stranger")
-            header = Header.of(await _line(reader))
+            header = Header.of(await _said(line))
             language = header.language
-            return await self._taken(reader, header)
+            return await self._taken(line, header)
         except Refused as refused:
             log.info("cups refused: %s", refused.code)
             return Answer("refused", refused.sentence(language))
         except TransientError as error:
             log.warning("cups: %s", " ".join(error.lines()))
             return Answer("later", error.what)
-        except (OSError, EOFError):
+        except OSError:
             log.info("a backend went away before it had said what it brings")
             return Answer("later", "")
         except Held as held:
@@ -204,38 +180,37 @@ class BackendDoor:
             log.exception("cups failed")
             return Answer("held", _held("failed", language))
 
-    async def _taken(self, reader: asyncio.StreamReader, header: Header) -> Answer:
+    async def _taken(self, line: Line, header: Header) -> Answer:
         if header.queue not in self._queues:
             raise Held("unknown-queue")
         job = await self._intake.accept(
             header.ticket(self._queues[header.queue]),
-            _document(reader, header.size, self._idle),
+            _document(line, header.size, self._idle),
             sender_key=header.sender_key,
             expected=header.size,
         )
         return Answer("taken", f"{job.ticket.printer}: {job.number}", job.id)
 
 
-async def _line(reader: asyncio.StreamReader) -> bytes:
+async def _said(line: Line) -> bytes:
     """The header. Raises :class:`Held` for one without end, and :class:`OSError` when it does not come."""
     try:
-        async with asyncio.timeout(SLOWEST_HEAD):
-            return await reader.readuntil(b"\n")
-    except asyncio.LimitOverrunError as error:
+        said = await line.line(within=SLOWEST_HEAD)
+    except ValueError as error:
         raise Held("malformed") from error
+    if not said:
+        raise ConnectionResetError("the backend said nothing")
+    return said
 
 
-async def _document(reader: asyncio.StreamReader, size: int, idle: float) -> AsyncIterator[bytes]:
+async def _document(line: Line, size: int, idle: float) -> AsyncIterator[bytes]:
     """``size`` bytes; a backend that goes away or dawdles is a failure, never the end of a document."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + idle
+    line.begin()
     while size:
-        async with asyncio.timeout_at(min(deadline, loop.time() + idle)):
-            piece = await reader.read(min(size, PIECE))
+        piece = await line.read(min(size, PIECE), idle)
         if not piece:
             raise ConnectionResetError("the backend went away")
         size -= len(piece)
-        deadline += len(piece) / SLOWEST
         yield piece
 
 

@@ -20,6 +20,10 @@ STALLED = 90.0
 """Seconds that a client may take nothing of what was written."""
 LAST_CALL = 1.0
 """Seconds after the order to stop in which a client that is connected may still ask."""
+IDLE = 300.0
+"""Seconds without a byte after which a client counts as gone."""
+SLOWEST = 1024.0
+"""Bytes a second of a whole request, beside :data:`IDLE`: no document that drips keeps its place on the disk."""
 LARGEST_HEAD = 64 * 1024
 """Bytes that may come without a request getting any further."""
 

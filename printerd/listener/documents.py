@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from printerd.intake import Intake
+from printerd.listener.connections import IDLE
+from printerd.listener.door import Line
 from printerd.listener.framing import Asked, Began, End, Ended, Event, Foreign, Framing, Header, Piece
-from printerd.listener.http import IDLE
-from printerd.listener.tcp import Line
 from printerd.model import JobId, Ticket
 from printerd.refusals import Refused
 

@@ -19,6 +19,7 @@ from enum import Enum, auto
 from typing import Final
 
 from printerd import formats
+from printerd.listener.printer import MODEL
 
 EXIT: Final = b"\x1b%-12345X"
 """PJL's Universal Exit Language: it ends whatever was, and PJL may follow."""
@@ -26,7 +27,6 @@ PJL_LINE: Final = 1024
 """Bytes of a line of PJL at most."""
 PJL_LINES: Final = 1000
 """Lines of PJL before a document at most."""
-MODEL: Final = "Invoice Printer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from printerd.ipp.registry import Operation as Code
 from printerd.ipp.registry import Status
 from printerd.ipp.request import check, refusal
 from printerd.listener import peers
+from printerd.listener.connections import IDLE, SLOWEST
 from printerd.listener.operations import OPERATIONS, Answer, Call, Service, utc_now
 from printerd.listener.printer import PATH, Printer
 from printerd.storage.database import Database
@@ -37,11 +38,6 @@ log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-IDLE: Final = 300.0
-"""Seconds without a byte after which a client counts as gone."""
-SLOWEST: Final = 1024.0
-"""Bytes a second of a whole request, beside :data:`IDLE`: no document that drips keeps its place on the disk."""
 
 _HOST: Final = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d{1,5})?")
 

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
@@ -22,9 +22,11 @@ from typing import IO, Final
 
 from printerd.errors import TransientError
 from printerd.intake import Intake
+from printerd.listener.connections import IDLE
 from printerd.listener.documents import Documents, Source, listen
-from printerd.listener.framing import MODEL, End
-from printerd.listener.http import IDLE
+from printerd.listener.door import PIECE, Line
+from printerd.listener.framing import End
+from printerd.listener.printer import MODEL
 from printerd.listener.rfc1179 import (
     FILES,
     TAKEN,
@@ -38,7 +40,6 @@ from printerd.listener.rfc1179 import (
     control,
     order,
 )
-from printerd.listener.tcp import PIECE, Line
 from printerd.model import JobId, JobState, Ticket
 from printerd.refusals import Refused
 from printerd.storage import jobs
@@ -386,10 +387,18 @@ async def _counted(pieces: AsyncIterator[bytes]) -> Source:
 
 
 async def _until_silence(source: Source) -> Source:
+    """Without the octet of zero that ends a data file (section 6.3): it is no byte of the document."""
+    octet = b""
     async for came in source:
-        yield came
-        if came is End.SILENT:
-            return
+        if isinstance(came, End):
+            yield came
+            if came is End.SILENT:
+                return
+            continue
+        data = octet + came
+        octet = b"\0" if data.endswith(b"\0") else b""
+        if data := data.removesuffix(octet):
+            yield data
 
 
 async def _drop(rest: AsyncIterator[object]) -> None:
@@ -411,22 +420,14 @@ async def _contents(file: IO[bytes]) -> AsyncIterator[bytes]:
 
 def _nameless(folder: Path) -> IO[bytes]:
     """A file that is gone with its process. Raises :class:`TransientError`, as writing does."""
-    with _of_disk():
+    with TransientError.of_disk("The spool", "the client sends it again"):
         return tempfile.TemporaryFile(dir=folder)
 
 
 def _write(file: IO[bytes], piece: bytes) -> None:
-    with _of_disk():
+    with TransientError.of_disk("The spool", "the client sends it again"):
         file.write(piece)
         file.flush()
-
-
-@contextlib.contextmanager
-def _of_disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise TransientError.of_disk("The spool", error, "the client sends it again") from error
 
 
 # Telling the state of a queue

@@ -14,7 +14,7 @@ from typing import Final
 from printerd.errors import TransientError
 from printerd.intake import Intake
 from printerd.listener.documents import Documents, listen
-from printerd.listener.tcp import Line
+from printerd.listener.door import Line
 from printerd.model import Ticket
 
 log = logging.getLogger(__name__)

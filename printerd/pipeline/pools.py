@@ -298,10 +298,8 @@ class _Server:
         """
         key = next(self._keys)
         folder = calls / str(key)
-        try:
+        with TransientError.of_disk(_FOLDER):
             folder.mkdir(mode=0o700)
-        except OSError as error:
-            raise TransientError.of_disk("The folder of a process for documents", error) from error
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         child = _Child(key, ours, folder)
         with self._lock, theirs:
@@ -352,27 +350,30 @@ def _taken(folder: Path, place: Path) -> Path:
 
     The child may have put a link or a file in its place: looked at after the move, for then it cannot change any more.
     """
-    try:
-        folder.rename(place)
+    with TransientError.of_disk(_FOLDER):
+        try:
+            folder.rename(place)
+        except FileNotFoundError as error:
+            raise PoolBroken("A reader took its folder away.") from error
         if stat.S_ISDIR(place.lstat().st_mode):
             return place
         place.unlink()
-    except FileNotFoundError as error:
-        raise PoolBroken("A reader took its folder away.") from error
-    except OSError as error:
-        raise TransientError.of_disk("The folder of a process for documents", error) from error
     raise PoolBroken("A reader put something else in the place of its folder.")
 
 
 def _made(child: _Child) -> Path:
     """A new folder for one call. A child in whose place nothing can be made is replaced before it is asked again."""
     folder = child.folder / secrets.token_hex(8)
-    try:
-        folder.mkdir(mode=0o700)
-    except OSError as error:
-        child.reusable = False
-        raise TransientError.of_disk("The folder of a process for documents", error) from error
+    with TransientError.of_disk(_FOLDER):
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError:
+            child.reusable = False
+            raise
     return folder
+
+
+_FOLDER = "The folder of a process for documents"
 
 
 def _opened(file: Path | BinaryIO) -> BinaryIO:

@@ -33,7 +33,7 @@ from printerd.pipeline.pools import Pool, PoolBroken
 from printerd.pipeline.readers import Readers
 from printerd.storage import database, messages
 from printerd.storage.blobs import Blobs
-from printerd.storage.claims import Stage, done, done_all, held, later
+from printerd.storage.claims import UNCLAIMED, Stage, done, done_all, held, later
 from printerd.storage.database import Apart, Database
 from printerd.storage.schema import invoices, jobs, rfc3339
 
@@ -44,7 +44,6 @@ READ_ATTEMPTS = 2
 """A document that breaks its reader so often waits for a person."""
 ENDED = (InvoiceState.ARCHIVED, InvoiceState.SPECIMEN, InvoiceState.REJECTED)
 """What reading a job again does not touch."""
-UNCLAIMED: Mapping[str, Any] = {"batch": None, "attempts": 0, "next_at": None, "trouble": ""}
 UNTOUCHED: Mapping[str, Any] = {"corrections": {}, "accepted": []}
 """The columns in which people say something, while nobody has."""
 

@@ -71,7 +71,7 @@ class Blobs:
         Blobs that are ``there`` already are synced with them: whoever renamed one may have been killed before he did.
         """
         folders = {self.path(digest).parent for digest in there}
-        try:
+        with TransientError.of_disk(_ARCHIVE):
             for source, digest in files:
                 target = self.path(digest)
                 if not target.parent.is_dir():
@@ -80,8 +80,6 @@ class Blobs:
                 source.rename(target)
                 folders.add(target.parent)
             self._sync(folders)
-        except OSError as error:
-            raise TransientError.of_disk("The archive", error) from error
 
     def _sync(self, folders: Collection[Path]) -> None:
         """Several at a time; a lone one here, for a thread costs more than that."""
@@ -153,15 +151,19 @@ def digest_of(file: BinaryIO) -> Digest:
 
 def _written(path: Path, data: bytes) -> Path:
     """A synced file; nothing is left of one that could not be written."""
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fdatasync(file.fileno())
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise TransientError.of_disk("The archive", error) from error
+    with TransientError.of_disk(_ARCHIVE):
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fdatasync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
     return path
+
+
+_ARCHIVE = "The archive"
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,6 +21,8 @@ from printerd.model import BatchId
 FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(minutes=10)
 INTERRUPTED = "interrupted"
+UNCLAIMED: Mapping[str, Any] = {"batch": None, "attempts": 0, "next_at": None, "trouble": ""}
+"""The claimed columns of a row that nobody works on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +94,16 @@ def done(connection: sa.Connection, stage: Stage, row: sa.Row[Any], state: str, 
 
     A person may act on what is being worked on: what he wants goes before what the batch found.
     """
-    return _change(connection, stage, row, **_ON | {"state": state} | values)
+    return _change(connection, stage, row, **{**UNCLAIMED, "state": state, **values})
 
 
-_ON: dict[str, Any] = {"batch": None, "attempts": 0, "next_at": None, "trouble": ""}
 Move = tuple[sa.Row[Any], str, Mapping[str, Any]]
 """A row, the state that it moves on to, and the columns that it takes along."""
 
 
 def done_all(connection: sa.Connection, stage: Stage, moves: Sequence[Move]) -> int:
     """Move rows on, each as :func:`done` does one, and return how many have moved. All moves name the same columns."""
-    values = [{**_held(stage, row), **_ON, "state": state, **columns} for row, state, columns in moves]
+    values = [{**_held(stage, row), **UNCLAIMED, "state": state, **columns} for row, state, columns in moves]
     return connection.execute(_own(stage.table), values).rowcount if values else 0
 
 

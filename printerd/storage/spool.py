@@ -12,8 +12,7 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Final, Self
@@ -30,6 +29,7 @@ AHEAD: Final = 4 * 1024 * 1024
 """Bytes of disk that an upload of unknown length sets aside at a time."""
 FRESH: Final = 0.1
 """Seconds for which the file system's word on its free space holds."""
+AGAIN: Final = "print clients try again by themselves"
 SPOOLED: Final = "incoming-"
 """How our spool files begin: other processes spool in the same folder."""
 INFLATERS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
@@ -61,7 +61,7 @@ class Room:
         if self.left() < size and self._asked().left() < size:
             raise TransientError(
                 "The disk is nearly full: new jobs wait.",
-                remedy="Make room on the file system of the state folder; print clients try again by themselves.",
+                remedy=f"Make room on the file system of the state folder; {AGAIN}.",
             )
 
     def promise(self, size: int) -> None:
@@ -160,12 +160,12 @@ class Spool:
 
     def write(self) -> None:
         """Put what is kept into the file."""
-        with self._busy, _of_disk():
+        with self._busy, TransientError.of_disk("The spool", AGAIN):
             self._write()
 
     def finish(self) -> None:
         """The last pieces, and the sync that makes the file's bytes durable; once."""
-        with self._busy, _of_disk():
+        with self._busy, TransientError.of_disk("The spool", AGAIN):
             if not self._over:
                 self._finish()
                 self._over = True
@@ -228,11 +228,3 @@ class Spool:
         if settled is None:
             raise Refused("format-error", declared=self._declared)
         self.media_type = settled
-
-
-@contextmanager
-def _of_disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise TransientError.of_disk("The spool", error, "print clients try again by themselves") from error

@@ -35,7 +35,7 @@ Taken = TypeVar("Taken")
 Act = Callable[[sa.Connection], T]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Wish:
     """Somebody wants something written."""
 
@@ -43,7 +43,7 @@ class _Wish:
     act: Act[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Arrived(Generic[Item]):
     """A document has come; what is known of it is ``item``."""
 
@@ -140,18 +140,15 @@ class Writer(Generic[Item, Taken]):
 
     def _commit(self, notes: list[Act[None]], group: list[_Wish | _Arrived[Item]]) -> list[Any]:
         """In the writer's thread. Results stand in the order of ``group``; an exception is a result too."""
-        failures = self._finished([ask.spool for ask in group if isinstance(ask, _Arrived)])
-        ready = [ask for ask in group if not (isinstance(ask, _Arrived) and ask.spool in failures)]
-        results = iter(self._written(notes, ready))
-        return [
-            failures[ask.spool] if isinstance(ask, _Arrived) and ask.spool in failures else next(results)
-            for ask in group
-        ]
+        results: dict[object, Any] = self._unfinished([ask for ask in group if isinstance(ask, _Arrived)])
+        ready = [ask for ask in group if ask not in results]
+        results |= zip(ready, self._written(notes, ready), strict=True)
+        return [results[ask] for ask in group]
 
-    def _finished(self, spools: list[Spool]) -> dict[Spool, Exception]:
-        """Every file whole and synced, several at a time (a lone one here); or why it is not."""
-        outcomes = map(_finish, spools) if len(spools) == 1 else self._syncing.map(_finish, spools)
-        return {spool: failure for spool, failure in zip(spools, outcomes, strict=True) if failure is not None}
+    def _unfinished(self, arrived: list[_Arrived[Item]]) -> dict[object, Any]:
+        """Every file is made whole and synced, several at a time (a lone one here); why, where that failed."""
+        outcomes = map(_finish, arrived) if len(arrived) == 1 else self._syncing.map(_finish, arrived)
+        return {ask: failure for ask, failure in zip(arrived, outcomes, strict=True) if failure is not None}
 
     def _written(self, notes: list[Act[None]], group: list[_Wish | _Arrived[Item]]) -> list[Any]:
         spools = [ask.spool for ask in group if isinstance(ask, _Arrived)]
@@ -177,10 +174,10 @@ def _is_taken(ask: _Wish | _Arrived[Any], result: Any) -> bool:
     return isinstance(ask, _Arrived) and not isinstance(result, Exception)
 
 
-def _finish(spool: Spool) -> Exception | None:
+def _finish(arrived: _Arrived[Any]) -> Exception | None:
     try:
-        with spool:
-            spool.finish()
+        with arrived.spool:
+            arrived.spool.finish()
     except Exception as error:
         return error
     return None

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from printerd.listener.door import Door, Line
 from printerd.listener.lpd import Lpd
 from printerd.listener.peers import Guests
 from printerd.listener.raw import Raw
-from printerd.listener.tcp import Door, Line
 
 from .printing import RunningPrinter
 

@@ -23,9 +23,11 @@ from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import decode, encode
 from printerd.ipp.message import Attribute, Group, GroupTag, Message
 from printerd.ipp.registry import Operation
-from printerd.listener.backend import BackendDoor, print_system
+from printerd.listener.backend import LAST_CALL, Backend, print_system
 from printerd.listener.connections import TimedProtocol
+from printerd.listener.door import Door
 from printerd.listener.http import application
+from printerd.listener.peers import Guests
 from printerd.storage import jobs, schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
@@ -86,9 +88,9 @@ class RunningPrinter:
         while not self.server.started:
             time.sleep(0.005)
 
-    def _door(self, path: Path) -> BackendDoor:
-        listening = bind("backend", f"unix://{path}")
-        return BackendDoor(self.intake, listening, {"invoices": "inv"}, users=self.users, idle=5)
+    def _door(self, path: Path) -> Door:
+        cups = Backend(self.intake, {"invoices": "inv"}, users=self.users, idle=5)
+        return Door("cups", bind("backend", f"unix://{path}"), Guests(()), cups.serve, LAST_CALL)
 
     def stop(self) -> None:
         self.server.should_exit = True

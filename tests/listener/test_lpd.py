@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import threading
 import time
@@ -15,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from printerd.errors import TransientError
-from printerd.listener import lpd, tcp
+from printerd.listener import door, lpd
 from printerd.listener.lpd import Answer
 from printerd.model import JobState
 from tests.waiting import until
 
 from .doors import PDF, POSTSCRIPT, TEXT, Doors, backend, said
 from .printing import RunningPrinter
+from .test_framing import documents
 from .test_raw import outcomes
 
 Start = Callable[..., RunningPrinter]
@@ -178,7 +180,7 @@ def test_who_counts_nothing_and_does_not_close_is_answered_after_a_silence(start
 
 
 def resets(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, tcp._RESET)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, door._RESET)
     connection.close()
 
 
@@ -425,7 +427,7 @@ def test_a_disk_that_fills_under_way_is_told_so(
 
 
 def test_a_command_that_does_not_come_ends_the_connection(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp.Line.line, "__defaults__", (0.3,))
+    monkeypatch.setattr(door.Line.line, "__defaults__", (0.3,))
     doors = Doors()
     start(doors=doors.open)
     for begun in (b"", b"\x02invo"):
@@ -436,7 +438,7 @@ def test_a_command_that_does_not_come_ends_the_connection(start: Start, monkeypa
 
 def test_a_file_that_drips_is_cut(printer: RunningPrinter, doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte buys a little time; a half-open connection gives its place back."""
-    monkeypatch.setattr(tcp, "IDLE", 0.5)
+    monkeypatch.setattr(door, "IDLE", 0.5)
     with printing(doors) as client:
         assert client.control() == client.say(b"\x03%d dfA042mill\n" % len(PDF)) == TAKEN
         with suppress(ConnectionError):
@@ -512,7 +514,36 @@ def test_a_job_at_work_is_not_removed(printer: RunningPrinter, doors: Doors) -> 
     assert asked(doors, b"\x03invoices\n").splitlines()[1].startswith("active")
 
 
+@pytest.mark.parametrize("cut", [1, 900, len(PDF) - 1, len(PDF)])
+def test_the_octet_of_zero_is_no_byte_of_a_file_that_nobody_counted(
+    printer: RunningPrinter, doors: Doors, cut: int
+) -> None:
+    """What is archived is what was printed, whether its sender ends the file as the standard says or only closes."""
+    for end in (b"\0", b""):
+        with printing(doors) as client:
+            assert client.control() == client.say(b"\x030 dfA042mill\n") == TAKEN
+            for piece in (PDF[:cut], PDF[cut:] + end):
+                client.connection.sendall(piece)
+            client.connection.shutdown(socket.SHUT_WR)
+            assert client.connection.recv(1) == TAKEN
+    archived = [printer.blobs.read(job.original) for job in printer.rows() if job.original]
+    assert archived and set(archived) == {PDF}
+
+
 # Anything
+
+
+UNCOUNTED = b"\x030 dfA042mill\n"
+
+
+def uncounted(stream: bytes) -> set[bytes]:
+    """The whole documents behind the announcement of a file without a length: all that follows is its bytes, until the
+    close, but for its octet of zero.
+    """
+    tails = [stream[found.end() :] for found in re.finditer(re.escape(UNCOUNTED), stream)]
+    tails += [tail.removesuffix(b"\0") for tail in tails]
+    return {data for tail in tails for data, is_whole in documents(tail) if is_whole}
+
 
 CONVERSATION = st.lists(
     st.sampled_from(
@@ -521,8 +552,8 @@ CONVERSATION = st.lists(
             b"\x03%d dfA042mill\n" % len(PDF) + PDF + b"\0",
             b"\x03%d dfB042mill\n" % len(TEXT) + TEXT + b"\0",
             b"\x03%d dfA042mill\n" % len(PDF) + PDF[:1500],
-            b"\x030 dfA042mill\n" + PDF,
-            b"\x030 dfA042mill\n" + PDF[:-9],
+            UNCOUNTED + PDF,
+            UNCOUNTED + PDF[:-9],
             b"\x01\n",
         ]
     )
@@ -545,8 +576,9 @@ def test_any_conversation_makes_jobs_of_whole_documents_alone(
             connection.sendall(piece)
         connection.shutdown(socket.SHUT_WR)
         said(connection)
+    whole = {PDF, TEXT} | uncounted(stream)
     for job in printer.rows()[before:]:
-        assert job.original is None or printer.blobs.read(job.original) in (PDF, TEXT)
+        assert job.original is None or printer.blobs.read(job.original) in whole
         assert (job.original is None) == (job.state == JobState.ABORTED)
     assert printer.spooled() == []
     assert "Invoice Printer is ready" in asked(doors, b"\x03invoices\n")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from printerd.listener import peers, raw, tcp
+from printerd.listener import door, peers, raw
 from printerd.listener.framing import EXIT
 from printerd.model import JobState
 from tests.waiting import until
@@ -118,7 +118,7 @@ def test_a_reset_connection_is_no_invoice(printer: RunningPrinter, doors: Doors)
         connection = doors.connect("raw")
         connection.sendall(document)
         time.sleep(0.2)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, tcp._RESET)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, door._RESET)
         connection.close()
     until(lambda: len(printer.rows()) == 2)
     assert outcomes(printer) == [("aborted", "cut")] * 2
@@ -209,7 +209,7 @@ def test_the_same_again_after_a_broken_end_is_the_same_job(start: Start) -> None
     connection = doors.connect("raw")
     connection.sendall(PDF)
     until(lambda: len(printer.rows()) == 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, tcp._RESET)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, door._RESET)
     connection.close()
     sent(doors, PDF)
     assert len(printer.rows()) == 1
@@ -251,7 +251,7 @@ def test_a_large_document_comes_whole(start: Start) -> None:
 
 def test_who_drips_is_cut_off(printer: RunningPrinter, doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte buys a little time, not all of it again."""
-    monkeypatch.setattr(tcp, "IDLE", 0.6)
+    monkeypatch.setattr(door, "IDLE", 0.6)
     with closing(doors.connect("raw")) as connection:
         drips = 0
         with suppress(ConnectionError):

@@ -25,6 +25,18 @@ class Form:
         return paper.pdf(*self.pages)
 
 
+_RECHNUNG: Sequence[Line] = (
+    (50, 800, "QualityHosting AG - Uferweg 1 - D-63571 Gelnhausen"),
+    (50, 740, "Rechnung"),
+    (50, 700, "Rechnungsnr."),
+    (150, 700, "40010999"),
+    (400, 700, "Kundennr."),
+    (480, 700, "55001"),
+    (50, 686, "Rechnungsdatum"),
+    (150, 686, "12. Oktober 2026"),
+)
+"""What each page of the German form begins with."""
+
 FORMS = (
     Form(  # a value below its label, amounts in dollars, a day in English
         "AmazonWebServices",
@@ -81,27 +93,10 @@ FORMS = (
     Form(  # two pages in German whose sums stand on the last one
         "QualityHosting",
         [
+            [*_RECHNUNG, (450, 740, "Seite 1")],
             [
-                (50, 800, "QualityHosting AG - Uferweg 1 - D-63571 Gelnhausen"),
-                (50, 740, "Rechnung"),
-                (450, 740, "Seite 1"),
-                (50, 700, "Rechnungsnr."),
-                (150, 700, "40010999"),
-                (400, 700, "Kundennr."),
-                (480, 700, "55001"),
-                (50, 686, "Rechnungsdatum"),
-                (150, 686, "12. Oktober 2026"),
-            ],
-            [
-                (50, 800, "QualityHosting AG - Uferweg 1 - D-63571 Gelnhausen"),
-                (50, 740, "Rechnung"),
+                *_RECHNUNG,
                 (450, 740, "Seite 2"),
-                (50, 700, "Rechnungsnr."),
-                (150, 700, "40010999"),
-                (400, 700, "Kundennr."),
-                (480, 700, "55001"),
-                (50, 686, "Rechnungsdatum"),
-                (150, 686, "12. Oktober 2026"),
                 (350, 500, "Total EUR"),
                 (480, 500, "2.048,16"),
                 (50, 460, "Zahlungsziel"),

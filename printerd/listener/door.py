@@ -1,7 +1,7 @@
-"""A door on plain TCP: connections come in, are served one task each, and end.
+"""A door for streams of bytes, TCP or a Unix socket: connections come in, are served one task each, and end.
 
 One rule: a peer gets as much time as it uses well. Who says nothing is gone, who
-drips is cut, and who sends faster than the disk writes is held back by TCP, so
+drips is cut, and who sends faster than the disk writes is held back, so
 that a connection costs the same memory whatever comes through it.
 """
 
@@ -16,8 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
 from printerd.listener import peers
-from printerd.listener.connections import LAST_CALL, SLOWEST_HEAD, STALLED
-from printerd.listener.http import IDLE, SLOWEST
+from printerd.listener.connections import IDLE, LAST_CALL, SLOWEST, SLOWEST_HEAD, STALLED
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +31,11 @@ class Line:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> None:
         self.host = host
+        self.socket = writer.get_extra_info("socket")
         self._reader = reader
         self._writer = writer
         self.begin()
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def begin(self) -> None:
         """What comes from now on is timed by itself: a document, a file."""
@@ -90,35 +90,42 @@ class Line:
             self._writer.close()
             return
         with contextlib.suppress(OSError):
-            self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._writer.transport.abort()
 
 
 class Door:
     """``async with`` it: whoever connects to ``listening`` and is a guest is served until it is left.
 
-    Left, it takes no more, gives those who are being served :data:`LAST_CALL` seconds, and resets the others.
+    Left, it takes no more, gives those who are being served ``last_call`` seconds, and resets the others.
     """
 
     def __init__(
-        self, name: str, listening: socket.socket, guests: peers.Guests, serve: Callable[[Line], Awaitable[None]]
+        self,
+        name: str,
+        listening: socket.socket,
+        guests: peers.Guests,
+        serve: Callable[[Line], Awaitable[None]],
+        last_call: float = LAST_CALL,
     ) -> None:
         self._name = name
         self._listening = listening
         self._guests = guests
         self._serve = serve
+        self._last_call = last_call
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, sock=self._listening, limit=PIECE)
+        start = asyncio.start_unix_server if self._listening.family is socket.AF_UNIX else asyncio.start_server
+        self._server = await start(self._connected, sock=self._listening, limit=PIECE)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
         if self._tasks:
-            _done, late = await asyncio.wait(set(self._tasks), timeout=LAST_CALL)
+            _done, late = await asyncio.wait(set(self._tasks), timeout=self._last_call)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
