@@ -336,7 +336,7 @@ def test_a_stopped_backend_is_started_again(queue: Queue, invoices: list[Path]) 
     until(lambda: len(queue.cups.backends()) == 2, 20)
     first = queue.cups.backends()[0].pid
     os.kill(first, 15)
-    until(lambda: queue.cups.backends() and queue.cups.backends()[0].pid != first, 20)
+    until(lambda: (found := queue.cups.backends()) and found[0].pid != first, 20)
     queue.start()
     assert queue.ended(key)["job-state"] == "9"
     assert queue.originals() == sha256(invoices[0])
