@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -260,23 +261,24 @@ def test_the_text_for_the_search_is_limited(read: Read) -> None:
 
 def test_a_reader_at_work_holds_one_socket_and_no_file_of_ours(pool: Pool, tmp_path: Path) -> None:
     """Seen from outside in /proc while it reads: its channel, the document, its own folder, and nothing else."""
-    (tmp_path / "loop.ps").write_bytes(b"%!PS\n{ } loop\n")
+    loop = tmp_path / "loop.ps"
+    loop.write_bytes(b"%!PS\n{ } loop\n")
     seen: list[str] = []
 
     def watch() -> None:
         while not seen:
-            for process in Path("/proc").iterdir():
-                if process.name.isdigit() and _works_on(process, tmp_path / "loop.ps"):
-                    seen.extend(_open_files(process))
+            at_work = (one for one in Path("/proc").iterdir() if one.name.isdigit() and _works_on(one, loop))
+            for reader in islice(at_work, 1):  # before it is Ghostscript, its child looks like it
+                seen.extend(_open_files(reader))
 
     with (tmp_path / "printerd.db").open("w"), (tmp_path / "seal.key").open("w"):
         watcher = threading.Thread(target=watch)
         watcher.start()
         with pytest.raises(DocumentError):
-            pool.call("read", {"media_type": POSTSCRIPT}, [tmp_path / "loop.ps"])
+            pool.call("read", {"media_type": POSTSCRIPT}, [loop])
         watcher.join(10)
     assert sum(target.startswith("socket:") for target in seen) == 1
-    ours = [t for t in seen if t.startswith("/") and t not in {"/dev/null", str(tmp_path / "loop.ps")}]
+    ours = [t for t in seen if t.startswith("/") and t not in {"/dev/null", str(loop)}]
     assert all("/printerd.pipeline.reading.start/calls/" in target for target in ours)
 
 

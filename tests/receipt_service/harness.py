@@ -63,14 +63,13 @@ class Scripted(socketserver.StreamRequestHandler):
             relay.lines.append(line)
             verb = line.split(":")[0].split()[0].upper()
             default = {"DATA": "354 go on", "EHLO": relay.ehlo, "QUIT": "221 bye"}.get(verb, "250 2.0.0 Ok")
-            if not self._say(relay.reply(verb, default)) or verb == "QUIT":
+            reply = relay.reply(verb, default)
+            if not self._say(reply) or verb == "QUIT":
                 return
-            if verb == "DATA" and not self._message(relay):
+            if verb == "DATA" and reply == "354 go on" and not self._message(relay):
                 return
 
     def _message(self, relay: ScriptedRelay) -> bool:
-        if relay.last != "354 go on":
-            return True
         lines = iter(self.rfile.readline, b".\r\n")
         relay.messages.append(b"".join(lines))
         return self._say(relay.reply("dot", "250 2.0.0 Ok: queued as ABC"))
@@ -96,7 +95,6 @@ class ScriptedRelay:
         self.connections = 0
         self.at_once = self._open = 0
         self._counting = threading.Lock()
-        self.last = ""
         self.hang_at = ""
         self.hanging = threading.Event()
 
@@ -116,11 +114,9 @@ class ScriptedRelay:
         """What to answer; at ``hang_at`` nothing is answered, and the client waits until it is killed."""
         if verb == self.hang_at:
             self.hanging.set()
-            self.last = "hang"
             return "hang"
         waiting = self.replies.get(verb)
-        self.last = waiting.pop(0) if waiting else default
-        return self.last
+        return waiting.pop(0) if waiting else default
 
 
 def delivery(**changes: Any) -> dict[str, Any]:
