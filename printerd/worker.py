@@ -193,15 +193,21 @@ class Worker:
         """Free the rows of batches that nobody works on: a crash fell between two commits, or a workflow failed."""
         if time.monotonic() < self._mend_at:
             return
-        first = not self._mend_at
-        now, self._mend_at = _now(), time.monotonic() + MEND_EVERY
+        due, self._mend_at = self._mend_at, time.monotonic() + MEND_EVERY
+        try:
+            self._free_what_was_left(first=not due)
+        except TransientError:
+            self._mend_at = due  # a disk that is full keeps batches held: they shall not wait for the look after next
+            raise
+        self._forget(_now())
+
+    def _free_what_was_left(self, first: bool) -> None:
         for stage in self._stages.values():
             with self._database.read() as connection:
                 held = claims.batches(connection, stage)
             for batch in set(held) - self._at_work(stage, held, first):
                 with self._database.write() as connection:
-                    claims.let_go(connection, stage, batch, now)
-        self._forget(now)
+                    claims.let_go(connection, stage, batch, _now())
 
     def _at_work(self, stage: Stage, held: Sequence[BatchId], first: bool) -> set[str]:
         """Batches that run here, and at the first look those that the engine is taking up again.
