@@ -18,7 +18,7 @@ demo: setup ## Print the sample invoices and watch them go the whole way (ONCE=1
 	@$(BIN)/invoice-printer demo $(if $(ONCE),--once)
 
 test: setup ## Every test, in under ten minutes on two cores
-	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests/integration tests
+	$(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests
 
 test-service: setup ## The service in a Debian 12 that is booted for it (root; systemd-nspawn)
 	@tools/packages.sh requirements/test-service.txt
