@@ -140,8 +140,8 @@ def test_pdfsig_and_pyhanko_accept_every_archived_pdf(
         said = subprocess.run(["pdfsig", pdf], capture_output=True, text=True, check=False).stdout
         assert "Signature is Valid" in said, said
         assert "Total document signed" in said, said
-        trusted = instance.run("verify", str(pdf), "--trust", str(instance.state / "keys" / "seal.crt"))
-        assert trusted.stdout.startswith("INTACT"), trusted.stdout
+        trusted = instance.here("verify", str(pdf), "--trust", str(instance.state / "keys" / "seal.crt"))
+        assert trusted.startswith("INTACT"), trusted
 
 
 # Held and released
