@@ -104,6 +104,83 @@ CAUSES: Final[Mapping[str, Cause]] = {
         0x0509,  # server-error-multiple-document-jobs-not-supported
         {"en": "A job takes one document.", "fr": "Un travail ne contient qu’un document."},
     ),
+    "not-a-file": Cause(
+        0x0412,  # client-error-document-access-error
+        {
+            "en": "{file} is a link, a pipe or a device. Put the document itself into the folder.",
+            "fr": "{file} est un lien, un tube ou un périphérique. Déposez le document lui-même dans le dossier.",
+        },
+    ),
+    "linked-file": Cause(
+        0x0412,
+        {
+            "en": "{file} has a second name elsewhere (hard link). Put a copy into the folder.",
+            "fr": "{file} porte un second nom ailleurs (lien physique). Déposez-en une copie dans le dossier.",
+        },
+    ),
+    "unreadable-file": Cause(
+        0x0412,
+        {
+            "en": "The service may not read {file}. Give its user the right to, and put the file there again.",
+            "fr": "Le service n’a pas le droit de lire {file}. Corrigez les droits du fichier, puis redéposez-le.",
+        },
+    ),
+    "cut-short": Cause(
+        0x0411,
+        {
+            "en": "{file} has no end: its copy was broken off. Copy it into the folder again.",
+            "fr": "{file} n’a pas de fin, sa copie a été interrompue. Copiez-le à nouveau dans le dossier.",
+        },
+    ),
+    "sidecar-alone": Cause(
+        0x0412,
+        {
+            "en": "No document came to the sidecar {file}. Put both into the folder, the sidecar first.",
+            "fr": "Aucun document n’accompagne {file}. Déposez les deux dans le dossier, le fichier annexe d’abord.",
+        },
+    ),
+    "sidecar-twice": Cause(
+        0x0411,
+        {
+            "en": "Several sidecars belong to {file}. Keep one of them, and put both files into the folder again.",
+            "fr": "Plusieurs fichiers annexes accompagnent {file}. N’en gardez qu’un, puis redéposez le tout.",
+        },
+    ),
+    "sidecar-too-large": Cause(
+        0x0408,
+        {
+            "en": "The sidecar {file} is larger than {limit} bytes. Leave in it what belongs to this document.",
+            "fr": "Le fichier annexe {file} dépasse {limit} octets. N’y laissez que ce qui concerne ce document.",
+        },
+    ),
+    "sidecar-dtd": Cause(
+        0x0411,
+        {
+            "en": "The sidecar {file} has a DTD, which is not taken. Write its elements without DTD and entities.",
+            "fr": "Le fichier annexe {file} contient une DTD, ce qui est refusé. Écrivez-le sans DTD ni entités.",
+        },
+    ),
+    "sidecar-format": Cause(
+        0x0411,
+        {
+            "en": "The sidecar {file} is no list of fields in {format}. Mend it, and put both files there again.",
+            "fr": "Le fichier annexe {file} n’est pas une liste de champs {format}. Corrigez-le, redéposez le tout.",
+        },
+    ),
+    "sidecar-field": Cause(
+        0x040B,  # client-error-attributes-or-values-not-supported
+        {
+            "en": "The field “{field}” of {file} is not one line of 255 bytes at most, or stands there twice. Mend it.",
+            "fr": "Le champ « {field} » de {file} doit figurer une seule fois, sur une ligne de 255 octets au plus.",
+        },
+    ),
+    "sidecar-document": Cause(
+        0x0411,
+        {
+            "en": "The sidecar {file} names another document, “{named}”. Write its own name, without a path.",
+            "fr": "Le fichier annexe {file} désigne un autre document, « {named} ». Indiquez le sien, sans chemin.",
+        },
+    ),
 }
 
 
