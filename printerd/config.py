@@ -81,7 +81,14 @@ def _iban(value: str) -> str:
     return str(iban_number.validate(iban_number.compact(value)))
 
 
+def _folder_or_none(value: str) -> str:
+    if not value or Path(value).is_absolute():
+        return value
+    raise ValueError("give a whole path, for example /srv/invoices")
+
+
 Address = Annotated[str, AfterValidator(_address)]
+FolderOrNone = Annotated[str, AfterValidator(_folder_or_none)]
 OwnAddress = Annotated[str, AfterValidator(_own_address)]
 Network = Annotated[str, AfterValidator(_network)]
 DatabaseUrl = Annotated[str, AfterValidator(_without_password)]
@@ -119,6 +126,18 @@ class Limits(Section):
 class Jobs(Section):
     report_within: float = Field(30, gt=0, description="Seconds until a print job is shown as completed at the latest.")
     multiple_operation_time_out: int = Field(60, gt=0, description="Seconds that an open job waits for its document.")
+
+
+class Folders(Section):
+    path: FolderOrNone = Field("", description="The hot folder: what is put there is printed; off when empty.")
+    rest: float = Field(2, gt=0, description="Seconds that a file stays unchanged before it is taken.")
+    sidecar_wait: float = Field(
+        0, ge=0, description="Seconds that a document waits for its sidecar, where you write any."
+    )
+    complete_within: float = Field(
+        600, gt=0, description="Seconds after which an unfinished file, at rest, has failed."
+    )
+    look_every: float = Field(10, gt=0, description="Seconds between two looks, where no event tells of a file.")
 
 
 class IssuerSection(Section):
@@ -206,6 +225,7 @@ class Settings(BaseSettings):
     listen: Listen = Listen()
     limits: Limits = Limits()
     jobs: Jobs = Jobs()
+    folders: Folders = Folders()
     signature: Signature = Signature()
     timestamp: TimestampSection = TimestampSection()
     receipts: Receipts = Receipts()

@@ -125,13 +125,6 @@ CAUSES: Final[Mapping[str, Cause]] = {
             "fr": "Le service n’a pas le droit de lire {file}. Corrigez les droits du fichier, puis redéposez-le.",
         },
     ),
-    "cut-short": Cause(
-        0x0411,
-        {
-            "en": "{file} has no end: its copy was broken off. Copy it into the folder again.",
-            "fr": "{file} n’a pas de fin, sa copie a été interrompue. Copiez-le à nouveau dans le dossier.",
-        },
-    ),
     "sidecar-alone": Cause(
         0x0412,
         {

@@ -111,7 +111,7 @@ def _capture_app(layout: Layout, settings: Settings, sockets: Mapping[str, socke
         organization=firm,
         console=f"http://{shown(sockets['ipp'])}/",
         report_within=settings.jobs.report_within,
-        doors=tuple(_doors(settings, sockets, database, blobs, intake)),
+        doors=(*_doors(settings, sockets, database, blobs, intake), *_folders(layout, settings, intake)),
     )
     pages = console.application(database, blobs, names=names, language=settings.language, firm=firm, wake=ring)
 
@@ -143,6 +143,25 @@ def _doors(
     for name, serving in serve.items():
         if name in sockets:
             yield Door(name, sockets[name], Guests(settings.listen.networks), serving)
+
+
+def _folders(layout: Layout, settings: Settings, intake: Intake) -> Iterator[AbstractAsyncContextManager[object]]:
+    """The hot folder, where one is set."""
+    folders = settings.folders
+    if not folders.path:
+        return
+    from printerd.listener.hotfolder import HotFolder
+    from printerd.listener.resting import Patience
+
+    yield HotFolder(
+        intake,
+        Path(folders.path),
+        QUEUES,
+        patience=Patience(folders.rest, folders.sidecar_wait, folders.complete_within),
+        every=folders.look_every,
+        told=layout.folders,
+        language=settings.language,
+    )
 
 
 def worker(layout: Layout, settings: Settings) -> None:
@@ -283,6 +302,7 @@ def site(layout: Layout, settings: Settings) -> Site:
         firm=next((one.name for one in settings.issuers.values()), PRINTER_NAME),
         own_key=bool(settings.signature.pkcs12),
         relay=Relay(settings.smtp.host, settings.smtp.port, settings.smtp.tls, settings.smtp.user),
+        folders=layout.folders if settings.folders.path else None,
         secrets=tuple(Path(systemd.secret_file(one)) for one in secrets if one),
         settings={
             "issuers": tuple(settings.issuers),

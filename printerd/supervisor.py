@@ -114,6 +114,11 @@ class Layout:
         return self.run / "notify.sock"
 
     @property
+    def folders(self) -> Path:
+        """Where capture writes down how the hot folder does."""
+        return self.run / "folders.json"
+
+    @property
     def addresses(self) -> Path:
         return self.run / "addresses.json"
 

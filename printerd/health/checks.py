@@ -47,6 +47,15 @@ CHECKS = (
         always=True,
         running=True,
     ),
+    Check(
+        "folder",
+        service.hot_folder,
+        "The hot folder: {state}.",
+        "The hot folder does not work. {why}",
+        "Mend what it names; it is looked at again by itself. See docs/hot-folder.md",
+        always=True,
+        running=True,
+    ),
     # What they stand on
     Check(
         "database",

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import re
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -32,6 +34,8 @@ OVERDUE = timedelta(minutes=10)
 """How long due work may wait: a burst of thousands of jobs is done before."""
 LOOP, LOOP_SECONDS = 3, 300.0
 """So many ends of one process within so many seconds are a loop."""
+UNSEEN = 300.0
+"""Seconds after which a hot folder that nobody looks at is none: its file server hangs."""
 RENEW = 30
 """Days before its end in which a certificate is to be renewed."""
 DRIFT = timedelta(seconds=2)
@@ -168,6 +172,21 @@ def children(site: Site) -> Seen:
 def recent(deaths: Iterable[float], now: float) -> int:
     """How many of these moments (seconds of the monotonic clock) are recent."""
     return sum(now - LOOP_SECONDS <= moment <= now for moment in deaths)
+
+
+def hot_folder(site: Site) -> Seen:
+    """What capture wrote down: a file server that hangs shall hang no check."""
+    if site.folders is None:
+        return Seen(True, {"state": "none is set"})
+    told: dict[str, Any] = {"looked": math.inf}
+    if site.folders.exists():
+        told = json.loads(site.folders.read_text())
+    silence = time.monotonic() - told["looked"]
+    if silence < 0:  # it is what was written before this machine was started
+        return Seen(False, {"why": "It has not been looked at yet."})
+    if silence >= UNSEEN:
+        return Seen(False, {"why": f"It has not been looked at for {age(silence)}."})
+    return Seen(not told["trouble"], {"state": "looked at", "why": next(iter(told["trouble"]), "")})
 
 
 def collecting(site: Site) -> Seen:

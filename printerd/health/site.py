@@ -31,8 +31,9 @@ class Site:
     """One instance. ``edge`` and ``worker`` ask the other processes; ``reach`` opens a connection to HOST, PORT.
 
     ``secrets`` are the files of the settings that nobody else may read; ``settings`` are those that doctor judges, by
-    their key. ``reach`` raises :class:`OSError`. ``timestamp_url`` is empty for the built-in authority; ``own_key``
-    says that the seal's key came from elsewhere.
+    their key. ``folders`` is where capture writes how the hot folder does, ``None`` without one. ``reach`` raises
+    :class:`OSError`. ``timestamp_url`` is empty for the built-in authority; ``own_key`` says that the seal's key came
+    from elsewhere.
     """
 
     root: Path
@@ -50,6 +51,7 @@ class Site:
     firm: str
     own_key: bool
     relay: Relay
+    folders: Path | None = None
     secrets: tuple[Path, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))

@@ -382,3 +382,28 @@ def test_a_database_that_is_gone_is_a_fault_of_every_look_at_rows(site: Site) ->
 def test_an_age_in_words(seconds: float, words: str) -> None:
     """Ages are told in the unit that people would use."""
     assert service.age(seconds) == words
+
+
+FOLDERS: dict[str, tuple[str | None, str]] = {
+    "not looked at": (None, "It has not been looked at yet."),
+    "looked at before this machine was started": ('{"looked": 1e12, "trouble": []}', "It has not been looked at yet."),
+    "a file server that hangs": ('{"looked": -1e3, "trouble": []}', "It has not been looked at for"),
+    "trouble": ('{"looked": 0, "trouble": ["/srv/x: Permission denied.", "more"]}', "/srv/x: Permission denied."),
+    "well": ('{"looked": 0, "trouble": []}', ""),
+}
+
+
+@pytest.mark.parametrize("what", FOLDERS)
+def test_the_hot_folder_is_seen_by_what_capture_tells(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Its trouble in its own words, and its silence; the folder itself is not touched. None that is set is fine."""
+    told, why = FOLDERS[what]
+    file = tmp_path / "folders.json"
+    if told is not None:
+        file.write_text(told)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    found = finding(site, "folder", folders=file)
+    assert (found.level is Level.FINE) == (what == "well")
+    assert why in found.what
+    assert finding(site, "folder").what == "The hot folder: none is set."

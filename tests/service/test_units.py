@@ -60,6 +60,17 @@ def test_a_unit_may_do_little(installed: Path, unit: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_drop_in_of_the_hot_folder_is_understood(installed: Path) -> None:
+    """What docs/hot-folder.md has IT write opens one folder, and widens nothing else."""
+    (drop_in,) = re.findall(r"```\n(\[Unit\]\n.*?)```", (ROOT / "docs/hot-folder.md").read_text(), re.DOTALL)
+    assert re.findall(r"^(\w+)=", drop_in, re.MULTILINE) == ["RequiresMountsFor", "ReadWritePaths"]
+    for unit in ("invoice-printer.service", "invoice-printer-capture.service"):
+        (installed / f"{unit}.d" / "folder.conf").write_text(drop_in)
+        done = analyze("verify", installed / unit)
+        assert [line for line in done.stderr.splitlines() if "folder.conf" in line] == []
+        assert analyze("security", "--offline=yes", f"--threshold={THRESHOLD}", installed / unit).returncode == 0
+
+
 ROLES = [unit for unit in SERVICES if unit.name == "invoice-printer.service" or "serve --only" in unit.read_text()]
 """The service and its roles; others are small programs with walls of their own."""
 
