@@ -16,12 +16,22 @@ from stdnum import numdb
 from stdnum.exceptions import ValidationError
 
 _START = re.compile(r"(?:(?<![A-Z0-9])|(?<=IBAN))([A-Z])[\W_]?([A-Z])[\W_]{0,3}[0-9][\W_]{0,3}[0-9]")
-_BETWEEN = re.compile(r"[\W_]*")
-_COUNTRIES = frozenset(
-    country for country in map("".join, product(ascii_uppercase, repeat=2)) if numdb.get("iban").info(country)[0][1]
-)
-"""The countries that have IBANs, by the registry that stdnum carries."""
-_SHORTEST, _LONGEST = 15, 34
+_SIGNS = re.compile(r"[\W_]+")
+
+
+def _form(bban: str) -> re.Pattern[str]:
+    """``bban`` is the account after country and check digits as the registry has it: ``5!n5!n11!c2!n``."""
+    length = 4 + sum(map(int, re.findall("[0-9]+", bban)))
+    return re.compile(rf"(?:[A-Z0-9][\W_]*){{{length - 1}}}[A-Z0-9]")
+
+
+_REGISTRY = numdb.get("iban")
+_FORMS = {
+    country: _form(_REGISTRY.info(country)[0][1]["bban"])
+    for country in map("".join, product(ascii_uppercase, repeat=2))
+    if _REGISTRY.info(country)[0][1]
+}
+"""Country → an IBAN of it, however it is spaced. All of a country have one length, which stdnum's registry knows."""
 _UPPER = str.maketrans(ascii_lowercase, ascii_uppercase)
 _DIGITS = {ord(letter): str(int(letter, 36)) for letter in ascii_uppercase}
 """Letters as ISO 13616 counts them: A is 10."""
@@ -40,24 +50,16 @@ def find(text: str) -> Iterator[Account]:
     """Every IBAN of the text in its order; signs and line ends between its characters do not hide it."""
     upper = text.translate(_UPPER)  # str.upper would make two letters of some, and move the places
     for match in _START.finditer(upper):
-        if match[1] + match[2] in _COUNTRIES and (account := _account(upper, match.start())) is not None:
+        form = _FORMS.get(match[1] + match[2])
+        if form is not None and (account := _account(form.match(upper, match.start()))) is not None:
             yield account
 
 
-def _account(text: str, start: int) -> Account | None:
-    """The IBAN that begins here. Lengths are tried from the longest, for what follows may be a word of its own."""
-    characters: list[str] = []
-    ends: list[int] = []
-    position = start
-    while len(ends) < _LONGEST and position < len(text) and text[position].isascii() and text[position].isalnum():
-        characters.append(text[position])
-        ends.append(position + 1)
-        gap = _BETWEEN.match(text, position + 1)
-        position = gap.end() if gap else position + 1
-    for length in range(len(ends), _SHORTEST - 1, -1):
-        number = "".join(characters[:length])
-        if _adds_up(number) and is_iban(number):  # the sum first: nearly everything fails it
-            return Account(number, start, ends[length - 1])
+def _account(said: re.Match[str] | None) -> Account | None:
+    """What is said has the length of an IBAN of its country; what follows may be a word of its own."""
+    number = _SIGNS.sub("", said[0]) if said else ""
+    if said and _adds_up(number) and is_iban(number):  # the sum first: nearly everything fails it
+        return Account(number, said.start(), said.end())
     return None
 
 
