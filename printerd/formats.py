@@ -1,7 +1,9 @@
 """What a document is, from what its sender says and from its first bytes.
 
-One rule: only what can be turned into a PDF whose text survives is a format
-here; what the printer advertises and what the door lets in is this table.
+One rule: what the printer advertises and what the door lets in is this table.
+A format is here when its text survives, or when clients cannot do without it:
+then a person is told how to print instead. What comes in another format is
+known by name, so that its sender is told the same.
 """
 
 from __future__ import annotations
@@ -13,8 +15,13 @@ from typing import Final
 PDF: Final = "application/pdf"
 POSTSCRIPT: Final = "application/postscript"
 TEXT: Final = "text/plain"
+PWG_RASTER: Final = "image/pwg-raster"
+URF: Final = "image/urf"
+JPEG: Final = "image/jpeg"
 UNDECLARED: Final = "application/octet-stream"
 """The sender leaves it to us to look (RFC 8011 section 5.1.10)."""
+PICTURES: Final = frozenset({PWG_RASTER, URF, JPEG})
+"""Formats without text: IPP Everywhere and AirPrint require them (PWG 5100.14 section 4.3, PWG 5102.4)."""
 HEAD: Final = 1024
 """How many bytes are looked at: a PDF header may stand anywhere among them (ISO 32000-2 annex I.2)."""
 
@@ -22,6 +29,14 @@ _EXIT_LANGUAGE: Final = b"\x1b%-12345X"
 """PJL's Universal Exit Language: drivers wrap PostScript in it."""
 _CONTROLS: Final = frozenset(range(0x20)) - frozenset(b"\b\t\n\v\f\r\x1a")
 """Bytes that no text has; a form feed ends a page, Ctrl-Z ended files in MS-DOS."""
+_EBCDIC_SPACE: Final = b"\x40"
+_EBCDIC: Final = frozenset(
+    byte for first in (0x81, 0x91, 0xA2, 0xC1, 0xD1, 0xE2, 0xF0) for byte in range(first, (first & 0xF0) + 10)
+)
+"""Letters and digits, which every EBCDIC code page has at these places."""
+_SCS: Final = (b"\x2b\xd2", b"\x2b\xd1", b"\x2b\xd3", b"\x2b\xc1", b"\x2b\xc2", b"\x2b\xc8")
+"""SNA Character Stream controls that begin a printout of an IBM midrange computer."""
+_PCL: Final = re.compile(rb"\x1b(?:E|[&*()][a-zA-Z0-9])")
 
 
 def _is_postscript(head: bytes) -> bool:
@@ -34,43 +49,56 @@ def _is_pdf(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    return _CONTROLS.isdisjoint(head) and not foreign(head)
+    return _CONTROLS.isdisjoint(head) and not (_is_pcl_xl(head) or _is_ebcdic(head))
+
+
+def _is_pcl_xl(head: bytes) -> bool:
+    return b") HP-PCL XL" in head or b"LANGUAGE=PCLXL" in head.upper().replace(b" ", b"")
+
+
+def _is_pcl(head: bytes) -> bool:
+    return head.startswith(_EXIT_LANGUAGE) or _PCL.search(head) is not None
 
 
 def _is_ebcdic(head: bytes) -> bool:
-    """Text of a midrange machine or mainframe: its blank is 0x40, and most of the rest are its letters and digits."""
-    words = head.replace(b"\x40", b"")
-    letters = sum(byte in _EBCDIC for byte in words)
-    return head.count(b"\x40") > head.count(b" ") and 2 * letters > len(words)
+    """SCS, AFP, or words of EBCDIC: its blank is 0x40, and most of the rest are its letters and digits."""
+    words = head.replace(_EBCDIC_SPACE, b"")
+    letters = 2 * sum(byte in _EBCDIC for byte in words) > len(words)
+    spaced, ascii_spaced = head.count(_EBCDIC_SPACE), head.count(b" ")
+    scs = any(control in head for control in _SCS)
+    return (spaced > ascii_spaced and letters) or (spaced >= ascii_spaced and scs) or _is_afp(head)
 
 
-_EBCDIC: Final = frozenset(
-    byte for first in (0x81, 0x91, 0xA2, 0xC1, 0xD1, 0xE2, 0xF0) for byte in range(first, (first & 0xF0) + 10)
-)
-"""Letters and digits, which every EBCDIC code page has at these places."""
-_PCL: Final = re.compile(rb"\x1b(?:E|[&*()][a-zA-Z0-9])")
+def _is_afp(head: bytes) -> bool:
+    """A structured field of MO:DCA: 0x5A, its length, and a class that begins with 0xD3."""
+    return head[:1] + head[3:4] == b"\x5a\xd3"
 
 
-FORMATS: Final[Mapping[str, Callable[[bytes], bool]]] = {PDF: _is_pdf, POSTSCRIPT: _is_postscript, TEXT: _is_text}
-"""The formats by media type, the preferred one first, each with its test of the first bytes."""
-_SNIFFED: Final = (POSTSCRIPT, PDF, TEXT)
-"""The order of looking: from what tells most to what tells least."""
+def _begins(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(signatures)
 
 
-FOREIGN: Final[Mapping[str, Callable[[bytes], bool]]] = {
-    "PCL XL": lambda head: b") HP-PCL XL;" in head,
-    "PCL": lambda head: _PCL.search(head) is not None,
-    "ESC/P": lambda head: head.startswith(b"\x1b@"),
-    "EBCDIC (SCS, AFP)": lambda head: _is_ebcdic(head) or head[:1] + head[3:4] == b"\x5a\xd3",
-    "PWG Raster": lambda head: head.startswith((b"RaS2", b"UNIRAST\0")),
-    "XPS": lambda head: head.startswith(b"PK\x03\x04"),
+FORMATS: Final[Mapping[str, Callable[[bytes], bool]]] = {
+    PDF: _is_pdf,
+    POSTSCRIPT: _is_postscript,
+    PWG_RASTER: _begins(b"RaS2"),
+    URF: _begins(b"UNIRAST\0"),
+    JPEG: _begins(b"\xff\xd8\xff"),
+    TEXT: _is_text,
 }
-"""What other printers take and we do not, by the name that people know it by."""
-
-
-def foreign(head: bytes) -> str:
-    """The name of a language that is none of ours; empty when it is not recognised."""
-    return next((name for name, shown in FOREIGN.items() if shown(head)), "")
+"""The formats by media type, the preferred one first, each with its test of the first bytes."""
+_SNIFFED: Final = (POSTSCRIPT, PWG_RASTER, URF, JPEG, PDF, TEXT)
+"""The order of looking: from what tells most to what tells least."""
+FOREIGN: Final[Mapping[str, Callable[[bytes], bool]]] = {
+    "pcl-xl": _is_pcl_xl,
+    "esc-p": _begins(b"\x1b@"),
+    "pcl": _is_pcl,
+    "cups-raster": _begins(b"RaS3", b"3SaR", b"2SaR", b"RaSt", b"tSaR"),
+    "zip": _begins(b"PK\x03\x04"),
+    "picture": _begins(b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM"),
+    "ebcdic": _is_ebcdic,
+}
+"""What is sent by mistake, by the cause of its refusal (:data:`printerd.refusals.CAUSES`)."""
 
 
 def plain(media_type: str) -> str:
@@ -94,3 +122,8 @@ def settle(declared: str, head: bytes) -> str | None:
     if media_type in ("", UNDECLARED):
         return sniff(head)
     return media_type if media_type in FORMATS and FORMATS[media_type](head) else None
+
+
+def foreign(head: bytes) -> str | None:
+    """The cause for which a document is refused whose format has a name, or ``None``."""
+    return next((cause for cause, is_it in FOREIGN.items() if is_it(head)), None)

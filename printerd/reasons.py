@@ -204,6 +204,16 @@ REASONS: Mapping[str, Wording] = {
         ("Ce format de document n’est pas accepté.", "Imprimez en PDF, en PostScript ou en texte."),
         ("This document format is not taken.", "Print as PDF, PostScript or text."),
     ),
+    "raster": Wording(
+        (
+            "C’est une image de la page, sans texte : choisissez PDF dans la file d’impression et réimprimez.",
+            "Choisissez PDF (ou PostScript) dans la file d’impression, puis réimprimez la facture depuis l’ERP.",
+        ),
+        (
+            "This is a picture of the page, without text: choose PDF in the print queue and print it again.",
+            "Choose PDF (or PostScript) in the print queue, then print the invoice again from the ERP.",
+        ),
+    ),
     "too-many-pages": Wording(
         ("Le document a trop de pages.", "Imprimez-le en plusieurs travaux."),
         ("The document has too many pages.", "Print it in several jobs."),
@@ -219,6 +229,9 @@ REASONS: Mapping[str, Wording] = {
         ),
     ),
 }
+
+HELD = frozenset({"raster"})
+"""Documents that are kept for a person instead of being given up: what is wrong may be mended here."""
 
 ACCEPTABLE = frozenset(code for code, wording in REASONS.items() if wording.acceptable)
 """What a release silences. A missing number or customer, a foreign seller or account never: those are mended."""

@@ -52,13 +52,53 @@ CAUSES: Final[Mapping[str, Cause]] = {
             "fr": "Le document n’est ni PDF, ni PostScript, ni texte brut. Choisissez l’un de ces formats.",
         },
     ),
-    "foreign-format": Cause(
+    "pcl": Cause(
         0x040A,
         {
-            "en": "The document is {language}, which is not taken. Choose a PDF or PostScript driver, or print plain "
-            "text.",
-            "fr": "Le document est en {language}, qui n’est pas accepté. Choisissez un pilote PDF ou PostScript, ou "
-            "imprimez en texte brut.",
+            "en": "The document is PCL. Choose a PDF or PostScript driver for this queue.",
+            "fr": "Le document est en PCL. Choisissez un pilote PDF ou PostScript pour cette file.",
+        },
+    ),
+    "pcl-xl": Cause(
+        0x040A,
+        {
+            "en": "The document is PCL XL. Choose a PDF or PostScript driver for this queue.",
+            "fr": "Le document est en PCL XL. Choisissez un pilote PDF ou PostScript pour cette file.",
+        },
+    ),
+    "esc-p": Cause(
+        0x040A,
+        {
+            "en": "The document is ESC/P. Choose a PDF or PostScript driver for this queue.",
+            "fr": "Le document est en ESC/P. Choisissez un pilote PDF ou PostScript pour cette file.",
+        },
+    ),
+    "ebcdic": Cause(
+        0x040A,
+        {
+            "en": "The document is EBCDIC (SCS, AFP). Turn it into ASCII (host print transform), or print PDF.",
+            "fr": "Le document est en EBCDIC (SCS, AFP). Convertissez-le en ASCII, ou imprimez en PDF.",
+        },
+    ),
+    "cups-raster": Cause(
+        0x040A,
+        {
+            "en": "The document is CUPS raster: a picture of the page. Choose PDF in the driver of this queue.",
+            "fr": "Le document est un raster CUPS, une image de la page. Choisissez PDF dans le pilote de cette file.",
+        },
+    ),
+    "picture": Cause(
+        0x040A,
+        {
+            "en": "The document is a picture. It has no text: print the invoice from the ERP as PDF.",
+            "fr": "Le document est une image, sans texte. Imprimez la facture en PDF depuis l’ERP.",
+        },
+    ),
+    "zip": Cause(
+        0x040A,
+        {
+            "en": "The document is a ZIP archive, as office files and XPS are. Print it as PDF.",
+            "fr": "Le document est une archive ZIP (fichier bureautique, XPS). Imprimez-le en PDF.",
         },
     ),
     "format-error": Cause(
@@ -100,9 +140,23 @@ CAUSES: Final[Mapping[str, Cause]] = {
         0x0508,  # server-error-job-canceled
         {"en": "The job was canceled.", "fr": "Le travail a été annulé."},
     ),
-    "one-document": Cause(
-        0x0509,  # server-error-multiple-document-jobs-not-supported
-        {"en": "A job takes one document.", "fr": "Un travail ne contient qu’un document."},
+    "closed": Cause(
+        0x0404,
+        {"en": "The job takes no more documents.", "fr": "Le travail ne prend plus de documents."},
+    ),
+    "too-many-documents": Cause(
+        0x050C,  # server-error-too-many-documents
+        {
+            "en": "A job takes {limit} documents at most. Print the others as another job.",
+            "fr": "Un travail prend au plus {limit} documents. Imprimez les autres dans un autre travail.",
+        },
+    ),
+    "not-accepting": Cause(
+        0x0506,  # server-error-not-accepting-jobs
+        {
+            "en": "The printer takes no jobs for now: its operator has closed it.",
+            "fr": "L’imprimante ne prend pas de travaux pour le moment\u00a0: son opérateur l’a fermée.",
+        },
     ),
     "not-a-file": Cause(
         0x0412,  # client-error-document-access-error

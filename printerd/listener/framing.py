@@ -4,8 +4,9 @@ One rule: a document is whole when its own end was seen, never because no more
 came. PDF ends with ``startxref N %%EOF`` (ISO 32000-1 section 7.5.5; the first
 part of a linearised file says 0 there), PostScript with ``%%EOF`` of its own, not of a
 document within it (Adobe technical note 5001), or with Ctrl-D; text ends with a
-line, and where the sender only falls silent, with a page. What PJL (HP, Printer Job Language
-Technical Reference) says before a document is read and is no part of it.
+line, and where the sender only falls silent, with a page; JPEG with its marker EOI
+(ITU-T T.81 annex B.1.1.3). PWG and Apple rasters have no mark: what the sender closes in order is whole. What PJL (HP,
+Printer Job Language Technical Reference) says before a document is read and is no part of it.
 
 Pure: bytes in, events out, the same ones however the bytes are cut into pieces.
 """
@@ -111,12 +112,18 @@ _PDF_END = re.compile(rb"startxref\s+0*[1-9]\d*\s+%%EOF\Z")
 _PS_END = re.compile(rb"[\r\n]%%EOF\Z")
 _KEPT: Final = 64
 """Bytes of the end of a document that are remembered: enough for the ends above."""
-_TEXT_ENDS: Final[Mapping[End, tuple[bytes, ...]]] = {
-    End.EXIT: (b"",),
-    End.CLOSED: (b"\n", b"\r", b"\f", b"\x04", b"\x1a"),
-    End.SILENT: (b"\f", b"\x04", b"\x1a"),
+_RASTER: Final[Mapping[End, tuple[bytes, ...]]] = {End.EXIT: (b"",), End.CLOSED: (b"",)}
+_ENDS: Final[Mapping[str, Mapping[End, tuple[bytes, ...]]]] = {
+    formats.TEXT: {
+        End.EXIT: (b"",),
+        End.CLOSED: (b"\n", b"\r", b"\f", b"\x04", b"\x1a"),
+        End.SILENT: (b"\f", b"\x04", b"\x1a"),
+    },
+    formats.JPEG: {end: (b"\xff\xd9",) for end in (End.EXIT, End.CLOSED, End.SILENT)},
+    formats.PWG_RASTER: _RASTER,
+    formats.URF: _RASTER,
 }
-"""How a text ends that is whole, by what ended it."""
+"""How a document ends that is whole, by its format and by what ended it; rasters have no mark of their own."""
 _IDLE: Final = b"%%[ status: idle ]%%\n"
 """The answer to Ctrl-T, the status query of PostScript printers."""
 
@@ -157,7 +164,8 @@ class _Document:
             return self.closed
         if self.kind == formats.POSTSCRIPT:
             return self.closed or end is End.EXIT
-        ends = () if self.wrapped and end is not End.EXIT else _TEXT_ENDS.get(end, ())
+        known = _ENDS.get(self.kind, {})
+        ends = () if self.wrapped and end is not End.EXIT else known.get(end, ())
         return self.tail.rstrip(b"\0").endswith(ends)
 
 

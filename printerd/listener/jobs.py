@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
+from printerd.formats import FOREIGN
 from printerd.ipp.attributes import attribute, select
 from printerd.ipp.message import Attribute, Group, GroupTag, no_value
 from printerd.ipp.registry import JobState
@@ -26,7 +27,7 @@ _ABORTED: Final[Mapping[str, str]] = {
     "cut": "submission-interrupted",
     "no-end": "submission-interrupted",
     "unknown-format": "unsupported-document-format",
-    "foreign-format": "unsupported-document-format",
+    **dict.fromkeys(FOREIGN, "unsupported-document-format"),
     "format-error": "document-format-error",
     "unreadable": "document-format-error",
     "empty": "document-format-error",

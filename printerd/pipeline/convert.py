@@ -18,6 +18,7 @@ from reportlab.pdfbase import pdfmetrics  # type: ignore[import-untyped]  # repo
 from reportlab.pdfbase.ttfonts import TTFont  # type: ignore[import-untyped]  # the same
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]  # the same
 
+from printerd import formats
 from printerd.errors import ConfigurationError, DocumentError
 from printerd.pipeline.programs import TIMEOUT, Distilled, distill
 
@@ -33,6 +34,8 @@ def convert(
 
     PostScript is drawn here within ``timeout`` seconds, or was elsewhere: then ``distilled`` fetches it.
     """
+    if media_type in formats.PICTURES:
+        raise DocumentError("A picture of a page has no text.", code="raster", remedy="Print as PDF.")
     make = CONVERTERS.get(media_type)
     if make is None:
         raise DocumentError(
@@ -41,6 +44,37 @@ def convert(
             remedy=f"Print as {', '.join(CONVERTERS)}.",
         )
     return make(source, folder, distilled or partial(distill, timeout=timeout))
+
+
+def chosen(pdf: bytes, ranges: str) -> bytes:
+    """The pages that the sender asked for (page-ranges, RFC 8011 section 5.2.7), ``1-2,5-5``; all without any."""
+    if not ranges:
+        return pdf
+    bounds = [tuple(map(int, one.split("-"))) for one in ranges.split(",")]
+    out = BytesIO()
+    with _opened(pdf) as whole, pikepdf.new() as some:
+        some.pages.extend(
+            page
+            for number, page in enumerate(whole.pages, start=1)
+            if any(first <= number <= last for first, last in bounds)
+        )
+        if not some.pages:
+            raise DocumentError(
+                "The document has none of the pages that were asked for.",
+                code="empty",
+                remedy="Print it again with other page numbers.",
+            )
+        some.save(out, deterministic_id=True)
+    return out.getvalue()
+
+
+def _opened(pdf: bytes) -> pikepdf.Pdf:
+    try:
+        return pikepdf.open(BytesIO(pdf))
+    except pikepdf.PasswordError:
+        raise DocumentError("The document is encrypted.", code="encrypted") from None
+    except pikepdf.PdfError as error:
+        raise DocumentError(f"The document is damaged: {error}") from None
 
 
 def _pdf(source: BinaryIO, _folder: Path, _distill: Distill) -> bytes:

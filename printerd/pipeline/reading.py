@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from printerd.model import Box, Found, PageRange
 from printerd.pipeline import distiller
-from printerd.pipeline.convert import convert, font
+from printerd.pipeline.convert import chosen, convert, font
 from printerd.pipeline.forkserver import Handlers
 from printerd.pipeline.layouts import Template, read_templates, templates
 from printerd.pipeline.pages import PAGE_LIMIT, Page, opened
@@ -37,7 +37,8 @@ def start(
 ) -> Handlers:
     """Reads the templates and loads the font, once. Raises :class:`printerd.errors.ConfigurationError`.
 
-    Task ``read``: values ``{"media_type"}`` and the document as its file; where PostScript was drawn elsewhere
+    Task ``read``: values ``{"media_type", "pages"}`` (the page-ranges of the job, or nothing) and the
+    document as its file; where PostScript was drawn elsewhere
     (:mod:`printerd.pipeline.distiller`) also ``"drawn"`` and the PDF as a second file →
     ``{"pages", "converted", "removed", "invoices": [{"first", "last", "template", "fields", "ibans", "text", "words",
     "pdf"}]}``. ``words`` is the digest of the whole text, however it is spaced, and empty when there is none.
@@ -58,10 +59,11 @@ def start(
         source, *drawn = files
         distilled = (lambda _source, into: distiller.fetched(values["drawn"], drawn[0], into)) if drawn else None
         pdf = convert(values["media_type"], source, folder, timeout=program_timeout, distilled=distilled)
+        pdf = chosen(pdf, values.get("pages", ""))
         with opened(pdf, page_limit=page_limit) as document:
             pages = () if document.pages > values.get("most", page_limit) else document.read(document.all)
             answer: Values = {"pages": document.pages, "converted": None}
-        if values["media_type"] != "application/pdf":
+        if values["media_type"] != "application/pdf" or values.get("pages"):
             (folder / CONVERTED).write_bytes(pdf)
             answer["converted"] = CONVERTED
         return answer | _found(pdf, split(look(pages, layouts)), pages, folder)

@@ -131,6 +131,8 @@ class Pipeline:
     def _asked(self, job: sa.Row[Any], opened: ExitStack) -> tuple[Mapping[str, Any], Sequence[Path | BinaryIO]]:
         """What a reader gets: the document, and what Ghostscript made of it where that has a unit of its own."""
         source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
+        if job.source == "ipp" and "page-ranges" in job.options:  # through other doors, filters have chosen already
+            asked |= {"pages": job.options["page-ranges"]}
         if job.media_type != POSTSCRIPT or not distiller.usable(self.ghostscript):
             return asked, [source]
         drawn = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - as long as the call
@@ -224,6 +226,8 @@ class Pipeline:
             self._held(connection, stage, job, "reader-died")
         elif isinstance(error, TransientError | ConfigurationError):
             later(connection, stage, [job], self.now(), error.what)
+        elif isinstance(error, DocumentError) and error.code in reasons.HELD:
+            self._held(connection, stage, job, error.code)
         elif isinstance(error, DocumentError):
             reason = {"code": error.code, "facts": {}}
             message = _sentence(error, self.language)

@@ -32,8 +32,8 @@ FRESH: Final = 0.1
 AGAIN: Final = "print clients try again by themselves"
 SPOOLED: Final = "incoming-"
 """How our spool files begin: other processes spool in the same folder."""
-INFLATERS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""The compressions besides none, with their window for zlib (RFC 1952; RFC 1950 as HTTP means deflate)."""
+INFLATERS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}
+"""The compressions besides none, with their window for zlib (RFC 1952; RFC 1951 as RFC 8011 section 5.4.32 says)."""
 
 
 class Room:
@@ -55,6 +55,10 @@ class Room:
     def _asked(self) -> Self:
         self._free, self._asked_at = self._blobs.free_space(), time.monotonic()
         return self
+
+    def level(self) -> int:
+        """Percent of the disk that is free, less what is promised."""
+        return max(0, min(100, (self.left() + self._keep) * 100 // self._blobs.whole_space()))
 
     def require(self, size: int) -> None:
         """``TransientError`` without room for ``size`` bytes; nobody is refused on a word that is old."""
@@ -124,6 +128,7 @@ class Spool:
         self._declared = declared
         self._compression = compression
         self._inflater = zlib.decompressobj(INFLATERS[compression]) if compression in INFLATERS else None
+        self._begun = False
         self._hash = hashlib.sha256()
         self._head = b""
         self._pieces: list[bytes] = []
@@ -190,7 +195,9 @@ class Spool:
         if self._inflater is None:
             self._put(data)
             return
-        full = True
+        if not self._begun and self._compression == "deflate" and _is_wrapped(data):
+            self._inflater = zlib.decompressobj(zlib.MAX_WBITS)
+        full, self._begun = True, True
         try:
             while (data or full) and not self._inflater.eof:
                 piece = self._inflater.decompress(data, PIECE)
@@ -223,8 +230,12 @@ class Spool:
         """Refuse at once what is not the format that it was said to be."""
         settled = formats.settle(self._declared, self._head)
         if settled is None and formats.plain(self._declared) in ("", formats.UNDECLARED):
-            language = formats.foreign(self._head)
-            raise Refused("foreign-format", language=language) if language else Refused("unknown-format")
+            raise Refused(formats.foreign(self._head) or "unknown-format")
         if settled is None:
             raise Refused("format-error", declared=self._declared)
         self.media_type = settled
+
+
+def _is_wrapped(data: bytes) -> bool:
+    """Whether deflated data is in zlib's wrapping (RFC 1950 section 2.2), as clients send it that think of HTTP."""
+    return len(data) > 1 and data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0

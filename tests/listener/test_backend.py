@@ -128,7 +128,7 @@ def test_what_a_backend_does_not_say_is_held(printer: RunningPrinter, said: byte
     [
         ({"size": 9 << 20}, b"", "too-large"),
         ({"size": 0}, b"", "empty"),
-        ({"size": 5, "media_type": "image/png"}, b"\x89PNG\0", "unknown-format"),
+        ({"size": 5, "media_type": "image/png"}, b"\x89PNG\0", "picture"),
         ({"size": 4}, b"none", "format-error"),
     ],
 )

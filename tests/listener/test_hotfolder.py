@@ -273,7 +273,7 @@ REFUSED = {
     "cut short": ({"a.pdf": PDF[:-8]}, "no-end"),
     "empty": ({"a.pdf": b""}, "empty"),
     "too large": ({"a.pdf": PDF + bytes(9 << 20) + b"startxref 9 %%EOF"}, "too-large"),
-    "no format": ({"a.pdf": b"GIF89a\0"}, "unknown-format"),
+    "no format": ({"a.pdf": b"GIF89a\0"}, "picture"),
     "external entity": (
         {"a.pdf": PDF, "a.xml": b'<!DOCTYPE i [<!ENTITY f SYSTEM "file:///etc/passwd">]><i><user>&f;</user></i>'},
         "sidecar-dtd",

@@ -276,7 +276,7 @@ def test_a_refused_document_is_answered_with_a_refusal(printer: RunningPrinter, 
         answers = [send() for send in (sends if order == "control first" else reversed(sends))]
         assert answers == [TAKEN, REFUSED]
         assert client.control() == client.data() == TAKEN
-    assert outcomes(printer) == [("aborted", "foreign-format"), ("received", "")]
+    assert outcomes(printer) == [("aborted", "pcl"), ("received", "")]
 
 
 @pytest.mark.parametrize("kind", "cdgntv")
@@ -615,7 +615,7 @@ def test_the_lpd_backend_of_cups_sees_a_refusal(printer: RunningPrinter, doors: 
         assert client.stderr is not None
         assert any(b"did not accept data file (3)" in line for line in client.stderr)
         client.terminate()
-    assert outcomes(printer) == [("aborted", "foreign-format")]
+    assert outcomes(printer) == [("aborted", "pcl")]
 
 
 def test_the_lpd_backend_of_cups_finds_no_other_queue(printer: RunningPrinter, doors: Doors, tmp_path: Path) -> None:

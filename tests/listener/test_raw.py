@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from printerd import formats
 from printerd.listener import door, peers, raw
 from printerd.listener.framing import EXIT
 from printerd.model import JobState
@@ -22,6 +23,7 @@ from .printing import RunningPrinter
 from .test_framing import STREAMS, cut_up, documents
 
 Start = Callable[..., RunningPrinter]
+JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(900) + b"\xff\xd9"
 
 
 @pytest.fixture
@@ -153,24 +155,44 @@ def test_silence_before_the_end_ends_the_connection(start: Start, document: byte
 
 
 @pytest.mark.parametrize(
-    ("document", "language"),
+    ("document", "cause"),
     [
-        (b"\x1bE\x1b&l0O FA-2026-0042", "PCL"),
-        (EXIT + b"@PJL ENTER LANGUAGE=PCLXL\r\n) HP-PCL XL;3;0;Comment\n\xd1\x58", "PCL XL"),
-        ("  FACTURE FA-2026-0042  TOTAL 12,00\n".encode("cp500"), "EBCDIC"),
-        (b"\x1b@FA-2026-0042", "ESC/P"),
-        (b"PK\x03\x04" + bytes(900), "XPS"),
-        (b"UNIRAST\0" + bytes(900), "Raster"),
+        (b"\x1bE\x1b&l0O FA-2026-0042", "pcl"),
+        (EXIT + b"@PJL ENTER LANGUAGE=PCLXL\r\n) HP-PCL XL;3;0;Comment\n\xd1\x58", "pcl-xl"),
+        ("  FACTURE FA-2026-0042  TOTAL 12,00\n".encode("cp500"), "ebcdic"),
+        (b"\x1b@FA-2026-0042", "esc-p"),
+        (b"PK\x03\x04" + bytes(900), "zip"),
+        (b"RaS3" + bytes(900), "cups-raster"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(900), "picture"),
     ],
 )
 def test_other_languages_are_refused_by_their_name(
-    printer: RunningPrinter, doors: Doors, document: bytes, language: str
+    printer: RunningPrinter, doors: Doors, document: bytes, cause: str
 ) -> None:
     """The row says what came, and how to print instead. The connection ends in order: sending it again helps nobody."""
     assert sent(doors, document) == b""
     (job,) = printer.rows()
-    assert (job.state, job.reason and job.reason["code"]) == (JobState.ABORTED, "foreign-format")
-    assert language in job.message and "PDF or PostScript driver" in job.message
+    assert (job.state, job.reason and job.reason["code"]) == (JobState.ABORTED, cause)
+    assert "PDF" in job.message
+
+
+@pytest.mark.parametrize(
+    ("document", "media_type", "whole"),
+    [
+        (JPEG, formats.JPEG, True),
+        (JPEG[:-2], formats.JPEG, False),
+        (b"UNIRAST\0" + bytes(900), formats.URF, True),
+        (b"RaS2PwgRaster\0" + bytes(900), formats.PWG_RASTER, True),
+    ],
+)
+def test_pictures_are_taken_for_a_person_to_see(
+    printer: RunningPrinter, doors: Doors, document: bytes, media_type: str, whole: bool
+) -> None:
+    """As by IPP. A JPEG says where it ends; a raster ends when its sender closes in order."""
+    with suppress(ConnectionError):
+        sent(doors, document)
+    assert outcomes(printer) == [("received", "") if whole else ("aborted", "no-end")]
+    assert not whole or printer.rows()[0].ticket.media_type == media_type
 
 
 def test_what_is_no_language_at_all_is_refused(printer: RunningPrinter, doors: Doors) -> None:

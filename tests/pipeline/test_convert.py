@@ -5,11 +5,12 @@ import resource
 import time
 from pathlib import Path
 
+import pikepdf
 import pytest
 
 from printerd.errors import ConfigurationError, DocumentError
 from printerd.pipeline import programs
-from printerd.pipeline.convert import convert, decode
+from printerd.pipeline.convert import chosen, convert, decode
 from printerd.pipeline.pages import read_pages
 from tests.pipeline import paper
 
@@ -79,6 +80,34 @@ def test_the_same_bytes_make_the_same_pdf(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [("", ["1", "2", "3", "4"]), ("2-3", ["2", "3"]), ("1-1,4-9", ["1", "4"]), ("3-3", ["3"])],
+)
+def test_the_pages_that_were_asked_for(ranges: str, expected: list[str]) -> None:
+    """page-ranges chooses pages; those beyond the end do not matter, and the same choice gives the same bytes."""
+    data = paper.pdf(*([(72, 700, str(number))] for number in (1, 2, 3, 4)))
+    assert texts(chosen(data, ranges)) == expected
+    assert chosen(data, ranges) == chosen(data, ranges)
+
+
+def protected() -> bytes:
+    out = io.BytesIO()
+    with pikepdf.open(io.BytesIO(paper.pdf([(72, 700, "x")]))) as pdf:
+        pdf.save(out, encryption=pikepdf.Encryption(user="secret", owner="secret"))
+    return out.getvalue()
+
+
+def test_pages_that_are_not_there() -> None:
+    with pytest.raises(DocumentError) as caught:
+        chosen(paper.pdf([(72, 700, "x")]), "2-3")
+    assert caught.value.code == "empty"
+    for data, code in ((b"no PDF", "unreadable"), (protected(), "encrypted")):
+        with pytest.raises(DocumentError) as caught:
+            chosen(data, "1-1")
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
     ("media_type", "data", "code"),
     [
         (TEXT, b"", "empty"),
@@ -86,7 +115,8 @@ def test_the_same_bytes_make_the_same_pdf(tmp_path: Path) -> None:
         (TEXT, b"\x7fELF\0\0", "not-text"),
         (POSTSCRIPT, b"", "empty"),
         (POSTSCRIPT, b"%PDF-1.7", "not-postscript"),
-        ("image/pwg-raster", b"RaS2", "unknown-format"),
+        ("image/pwg-raster", b"RaS2", "raster"),
+        ("image/png", b"", "unknown-format"),
     ],
 )
 def test_what_cannot_be_converted_says_why(tmp_path: Path, media_type: str, data: bytes, code: str) -> None:

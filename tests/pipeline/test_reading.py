@@ -200,7 +200,8 @@ def test_real_invoices_are_read(tmp_path: Path, name: str, document: bytes, true
         (POSTSCRIPT, paper.postscript("(/etc/passwd) (r) file"), "unreadable"),
         (POSTSCRIPT, paper.postscript("(/tmp/x) (w) file"), "unreadable"),
         (POSTSCRIPT, paper.postscript("(x) show", pages=3), "truncated"),
-        ("image/jpeg", b"\xff\xd8\xff", "unknown-format"),
+        ("image/jpeg", b"\xff\xd8\xff", "raster"),
+        ("image/png", b"\x89PNG", "unknown-format"),
     ],
 )
 def test_a_document_that_cannot_be_used_says_why(read: Read, media_type: str, data: bytes, code: str) -> None:

@@ -20,12 +20,14 @@ from sqlalchemy import event
 
 from printerd.errors import DocumentError
 from printerd.evidence import acts, ledger
-from printerd.model import InvoiceState, Issuer, JobState, Party
+from printerd.model import InvoiceState, Issuer, JobId, JobState, Party
 from printerd.pipeline.workflow import Pipeline
 from printerd.storage import claims, database, instance
+from printerd.storage import jobs as storage_jobs
 from printerd.storage.blobs import Blobs
 from printerd.storage.claims import Stage
 from printerd.storage.database import Database
+from printerd.storage.jobs import Wait
 from printerd.storage.schema import customers, deliveries, invoices, jobs
 from printerd.storage.schema import ledger as entries
 from tests import archive_rows
@@ -67,6 +69,8 @@ class Children:
     found: dict[str, list[dict[str, Any]] | Exception] = field(default_factory=dict)
     meanwhile: Callable[[], object] = lambda: None
     signed: list[tuple[int, str]] = field(default_factory=list)
+    asked: list[Mapping[str, Any]] = field(default_factory=list)
+    """What the readers were told beside the document."""
     opened: list[bytes] = field(default_factory=list)
     """What the sealers were given."""
 
@@ -81,6 +85,8 @@ class Children:
             self.signed.append((values["size"], values["root"]))
             yield Answer({"signature": "AA==", "timestamp": "AA=="}, self.folder)
         else:
+            if task == "read":
+                self.asked.append(values)
             yield {"read": self._read, "seal": self._seal}[task](files[0])
 
     def _read(self, file: Path) -> Answer:
@@ -119,6 +125,10 @@ class House:
         """From now on, as after a new template."""
         original = hashlib.sha256(b"%%PDF-1.7 job %d" % number).hexdigest()
         self.children.found[original] = list(found)
+
+    def fails(self, number: int, error: Exception) -> None:
+        """No reader reads it."""
+        self.children.found[hashlib.sha256(b"%%PDF-1.7 job %d" % number).hexdigest()] = error
 
     def turn(self, *names: str) -> None:
         """Claim and run one batch of each stage."""
@@ -391,6 +401,46 @@ def test_a_reader_that_lies_costs_its_own_document(house: House, wrong: dict[str
     hostile, honest = house.print(1, invoice("FA-1") | wrong), house.print(2, invoice("FA-2"))
     house.turn("process")
     assert (house.states(hostile), house.states(honest)) == ([], ["ready"])
+
+
+def test_a_picture_waits_for_a_person_who_reads_how_to_print(house: House) -> None:
+    """A raster has no text: its job is held, with a sentence in the queue, and is not given up or tried again."""
+    job = house.print(1)
+    house.fails(1, DocumentError("A picture of a page has no text.", code="raster"))
+    house.turn("process")
+    house.turn("process")
+    assert house.job_state(job) == JobState.HELD
+    with house.database.read() as connection:
+        row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()
+    assert row.reason == {"code": "raster", "facts": {}}
+    assert "choose PDF in the print queue" in row.message
+
+
+def test_a_job_that_waits_for_its_release_is_not_taken_up(house: House) -> None:
+    """Held by its sender, a document rests until it is received."""
+    job = house.print(1, invoice("FA-1"))
+    with house.database.write() as connection:
+        storage_jobs.wait(connection, JobId(job), Wait("job-hold-until-specified"))
+    house.turn("process")
+    assert (house.job_state(job), house.rows(job)) == (JobState.PENDING, [])
+    with house.database.write() as connection:
+        storage_jobs.release(connection, JobId(job), NOW)
+    house.turn("process")
+    assert house.job_state(job) == JobState.DONE
+
+
+def test_the_pages_that_were_asked_for_are_read(house: House) -> None:
+    """page-ranges of an IPP job goes to the reader; through other doors a filter has chosen already."""
+    for number, source in ((1, "ipp"), (2, "cups")):
+        job = house.print(number, invoice(f"FA-{number}"))
+        with house.database.write() as connection:
+            values = {"source": source, "options": {"page-ranges": "2-3"}}
+            connection.execute(jobs.update().where(jobs.c.id == job).values(values))
+        house.turn("process")
+    assert house.children.asked == [
+        {"media_type": "application/pdf", "pages": "2-3"},
+        {"media_type": "application/pdf"},
+    ]
 
 
 def test_sealers_open_only_what_a_reader_has_returned(house: House) -> None:
