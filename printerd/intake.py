@@ -21,20 +21,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import sqlalchemy as sa
 
 from printerd.errors import TransientError
 from printerd.model import CapturedJob, JobId, JobState, Ticket
 from printerd.refusals import Refused
-from printerd.storage import jobs
+from printerd.storage import instance, jobs
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
+from printerd.storage.instance import Switches
+from printerd.storage.jobs import Wait
 from printerd.storage.spool import PIECE, SPOOLED, Room, Spool, Upload
 from printerd.storage.writer import Writer
 
 THREADS: Final = 8
+PAUSED: Final = Wait("printer-stopped")
+HELD_BACK: Final = Wait("job-held-for-release")
+"""What documents wait for that come while the printer is paused, or holds new jobs back."""
+UNRECORDED: Final = frozenset({"not-accepting", "closed", "too-many-documents"})
+"""Refusals that say nothing of a document: they leave no row, and no job as other than it was."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +55,13 @@ class _Incoming:
     spool: Spool
     job: JobId | None
     sender_key: str | None
+    wait: Wait | None = None
+    last: bool = True
 
     def arrival(self) -> jobs.Arrival:
         """With what the bytes are, once they are all there."""
         ticket = replace(self.ticket, media_type=self.spool.media_type)
-        return jobs.Arrival(ticket, self.spool.blob(), self.sender_key)
+        return jobs.Arrival(ticket, self.spool.blob(), self.sender_key, self.wait)
 
 
 class Intake:
@@ -80,6 +92,8 @@ class Intake:
         self._blobs = blobs
         self._language = language
         self._now = now
+        self.switches = Switches()
+        self._committed = committed
         self._room = Room(blobs, free_space)
         self._writer = Writer(database, blobs, self._take, committed)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="spool")
@@ -110,13 +124,16 @@ class Intake:
         sender_key: str | None = None,
         compression: str = "none",
         expected: int | None = None,
+        wait: Wait | None = None,
+        last: bool = True,
     ) -> CapturedJob:
-        """Take one document: as a new job, or as the document of the open job ``job_id``.
+        """Take one document: as a new job, or as a document of the open job ``job_id``, the ``last`` of it or not.
 
-        ``stream`` raises :class:`ConnectionError` or :class:`TimeoutError` when the sender goes away before
-        the end. ``expected`` is the length in bytes when the sender told it. ``ticket.media_type`` is what
-        the sender declared; the job's is what the bytes are. A repetition of a job that is already here
-        (:attr:`printerd.storage.jobs.Arrival.likeness`) returns that job.
+        With a ``wait``, and while an operator wants it, nothing is done with it until its release. ``stream`` raises
+        :class:`ConnectionError` or :class:`TimeoutError` when the sender goes away before the end. ``expected`` is the
+        length in bytes when the sender told it. ``ticket.media_type`` is what the sender declared, the job's what the
+        bytes are. A repetition of a job that is already here (:attr:`printerd.storage.jobs.Arrival.likeness`) returns
+        that job.
 
         Raises :class:`Refused`, with the job ``aborted`` (but an open job whose upload was cut stays open),
         and :class:`TransientError` when the disk or the database is away.
@@ -124,12 +141,14 @@ class Intake:
         uploading = {job_id} if job_id is not None else set()
         self._uploading |= uploading
         try:
+            self._require_accepting()
             if expected is not None and expected > self.document_limit:
                 raise Refused("too-large", limit=self.document_limit)
             with Upload(self._room, expected) as upload:
                 with Spool(self._blobs.spool, self.document_limit, ticket.media_type, compression) as spool:
                     await self._fill(spool, upload, stream)
-                job = await self._writer.take(_Incoming(ticket, spool, job_id, sender_key), spool)
+                incoming = _Incoming(ticket, spool, job_id, sender_key, self._wait(wait), last)
+                job = await self._writer.take(incoming, spool)
                 upload.ended(spool.size)
                 return job
         except Refused as refused:
@@ -162,8 +181,7 @@ class Intake:
         return [next(new) if one.job is None else self._give(connection, one.job, one, now) for one in incoming]
 
     def _give(self, connection: sa.Connection, job_id: JobId, one: _Incoming, now: datetime) -> CapturedJob:
-        arrival = one.arrival()
-        given = jobs.receive(connection, job_id, arrival.ticket, arrival.original, now)
+        """A document of a job that came in steps. The same one again, whose answer never went out, is there already."""
         job = jobs.find(connection, job_id)
         if job is None:
             raise Refused("no-document")
@@ -171,13 +189,50 @@ class Intake:
             raise Refused(job.reason["code"], **job.reason["facts"])
         if job.state is JobState.CANCELED:
             raise Refused("canceled")
-        if not given and (job.answered or job.original != arrival.original.digest):
-            raise Refused("one-document")
-        return job.captured()
+        latest = job.documents[-1:]
+        if latest and not latest[0].answered and latest[0].original == one.spool.digest:
+            given = latest[0].captured()
+        else:
+            given = self._add(connection, job, one, now)
+        if one.last:
+            self._close(connection, job, one.wait, now)
+        return given
+
+    def _add(self, connection: sa.Connection, job: jobs.Job, one: _Incoming, now: datetime) -> CapturedJob:
+        if not job.is_open:
+            raise Refused("closed")
+        if len(job.documents) >= jobs.MOST_DOCUMENTS:
+            raise Refused("too-many-documents", limit=jobs.MOST_DOCUMENTS)
+        arrival, more = one.arrival(), Wait(jobs.OPEN, self._deadline(now))
+        if job.original is not None:
+            jobs.postpone(connection, job.id, more.until or now)
+            return jobs.add(connection, job.id, arrival.ticket, arrival.original, now, more)
+        jobs.receive(connection, job.id, arrival.ticket, arrival.original, now, one.wait if one.last else more)
+        return CapturedJob(job.id, job.number, arrival.ticket, arrival.original, now)
+
+    def _close(self, connection: sa.Connection, job: jobs.Job, wait: Wait | None, now: datetime) -> None:
+        """Its documents have all come: they go their way, or wait as the sender wants."""
+        if job.is_open and job.original is not None:
+            if wait:
+                jobs.wait(connection, job.id, wait)
+            else:
+                jobs.release(connection, job.id, now)
+
+    def _wait(self, wanted: Wait | None) -> Wait | None:
+        """What a document waits for: what its sender wants, else what the operator wants."""
+        if wanted or not self.waits:
+            return wanted
+        return PAUSED if self.switches.paused else HELD_BACK
+
+    def _require_accepting(self) -> None:
+        if not self.switches.accepting:
+            raise Refused("not-accepting")
 
     async def _record(self, ticket: Ticket, job_id: JobId | None, refused: Refused) -> None:
         """The row of a refusal. A cut Send-Document may be sent again (RFC 8011 section 4.3.1)."""
         now, told = self._now(), (refused.reason, refused.sentence(self._language))
+        if refused.code in UNRECORDED:
+            return
         if job_id is None:
             await self._writer.write(lambda connection: jobs.refuse(connection, ticket, now, *told))
         elif refused.code == "cut":
@@ -199,40 +254,96 @@ class Intake:
     # Jobs that come in steps
 
     async def open_job(self, ticket: Ticket) -> jobs.Job:
-        """A job whose document comes later, within ``document_timeout`` seconds."""
+        """A job whose documents come later, each within ``document_timeout`` seconds."""
+        self._require_accepting()
         self._room.require(0)
         now = self._now()
         deadline = self._deadline(now)
         return await self._writer.write(lambda connection: jobs.open_job(connection, ticket, now, deadline))
 
-    async def close_job(self, job: JobId) -> None:
-        """No more documents come: a job that has none is aborted, any other goes its way."""
+    async def close_job(self, job: JobId, wait: Wait | None = None) -> None:
+        """No more documents come: a job that has none is aborted, any other goes its way, or waits."""
         if job not in self._uploading:
             await self._abort([job], Refused("no-document"))
+            await self.act(partial(self._closed, job, self._wait(wait)))
+
+    def _closed(self, job_id: JobId, wait: Wait | None, connection: sa.Connection, now: datetime) -> None:
+        if (job := jobs.find(connection, job_id)) is not None:
+            self._close(connection, job, wait, now)
+
+    async def act(self, change: Callable[[sa.Connection, datetime], T]) -> T:
+        """Change rows on a sender's word; the worker looks whether there is something for it."""
+        now = self._now()
+        done = await self._writer.write(lambda connection: change(connection, now))
+        self._committed()
+        return done
+
+    def note(self, change: Callable[[sa.Connection], None]) -> None:
+        """Write something soon that may be lost in a crash."""
+        self._writer.note(change)
 
     async def cancel(self, job: JobId) -> bool:
         """Cancel it unless the pipeline has taken it up, or it has ended."""
         now, message = self._now(), Refused("canceled").sentence(self._language)
         return await self._writer.write(lambda connection: jobs.cancel(connection, job, now, message))
 
+    # The operator's switches
+
+    @property
+    def waits(self) -> bool:
+        """Whether new documents wait for the operator."""
+        return self.switches.paused or self.switches.holding
+
+    async def operate(self, **changes: Any) -> Switches:
+        """Set switches. What waits because of one of them goes, or stops, with it."""
+        before, after = self.switches, replace(self.switches, **changes)
+        await self.act(partial(_switched, before, after))
+        self.switches = after
+        return after
+
     # Housekeeping
 
     async def recover(self) -> None:
         """After a crash: what was still arriving is gone, and so are its spool files."""
+        self.switches = await asyncio.get_running_loop().run_in_executor(self._threads, self._found_switches)
         for path in self._blobs.spool.glob(f"{SPOOLED}*"):
             path.unlink(missing_ok=True)
         await self.sweep()
 
     async def sweep(self) -> None:
-        """Abort the jobs whose document did not come in time (multiple-operation-time-out-action 'abort-job')."""
-        late = await asyncio.get_running_loop().run_in_executor(self._threads, self._overdue)
+        """Let go what waited for its hour: a job whose next document did not come in time, too, goes with those that
+        it has (multiple-operation-time-out-action 'process-job'); one without any is aborted.
+        """
+        late, due = await asyncio.get_running_loop().run_in_executor(self._threads, self._overdue)
         await self._abort(
             [job for job in late if job not in self._uploading], Refused("timeout", seconds=self.document_timeout)
         )
+        for job in due:
+            if job not in self._uploading:
+                await self.act(partial(self._let_go, job))
 
-    def _overdue(self) -> list[JobId]:
+    async def release(self, job: JobId) -> bool:
+        """Let a job go on its sender's word; a paused printer still keeps it. False when it does not wait."""
+        return await self.act(partial(self._released, job))
+
+    def _released(self, job: JobId, connection: sa.Connection, now: datetime) -> bool:
+        if self.switches.paused:
+            return jobs.wait(connection, job, PAUSED)
+        return jobs.release(connection, job, now)
+
+    def _let_go(self, job: JobId, connection: sa.Connection, now: datetime) -> None:
+        if wait := self._wait(None):
+            jobs.wait(connection, job, wait)
+        else:
+            jobs.release(connection, job, now)
+
+    def _overdue(self) -> tuple[list[JobId], list[JobId]]:
         with self._database.read() as connection:
-            return jobs.overdue(connection, self._now())
+            return jobs.overdue(connection, self._now()), jobs.due(connection, self._now())
+
+    def _found_switches(self) -> Switches:
+        with self._database.read() as connection:
+            return instance.switches(connection)
 
     async def _abort(self, ids: list[JobId], refused: Refused) -> None:
         now, told = self._now(), (refused.reason, refused.sentence(self._language))
@@ -252,6 +363,21 @@ class Intake:
     def has_room(self) -> bool:
         """Whether a new job would find space on the disk."""
         return self._room.left() >= 0
+
+    def level(self) -> int:
+        """Percent of the disk that is free for documents."""
+        return self._room.level()
+
+
+def _switched(before: Switches, after: Switches, connection: sa.Connection, now: datetime) -> None:
+    """The rows that a change of the switches moves."""
+    instance.set_switches(connection, after)
+    if after.paused and not before.paused:
+        jobs.wait_all(connection, PAUSED)
+    if before.paused and not after.paused:
+        jobs.release_all(connection, PAUSED.code, now)
+    if before.holding and not after.holding:
+        jobs.release_all(connection, HELD_BACK.code, now)
 
 
 def _abort(job: JobId, now: datetime, told: tuple[Mapping[str, Any], str], connection: sa.Connection) -> bool:

@@ -46,9 +46,13 @@ class Ticket:
 
 
 class JobState(StrEnum):
-    """What became of a print job. ``INCOMING`` waits for its document, ``HELD`` waits for us."""
+    """What became of a print job.
+
+    ``INCOMING`` waits for its document, ``PENDING`` for its sender's word or its hour, ``HELD`` for us.
+    """
 
     INCOMING = "incoming"
+    PENDING = "pending"
     RECEIVED = "received"
     PROCESSING = "processing"
     DONE = "done"

@@ -128,6 +128,23 @@ BOMB = gzip.compress(PDF + bytes(LIMIT))
 REFUSALS = [
     pytest.param(TICKET, [b"GIF89a" + bytes(9)], {}, "format-error", id="not the declared PDF"),
     pytest.param(replace(TICKET, media_type=""), [b"\x89PNG\r\n\x1a\n\0"], {}, "picture", id="PNG"),
+    pytest.param(replace(TICKET, media_type=""), [b"\0\1\2\3"], {}, "unknown-format", id="no format"),
+    pytest.param(replace(TICKET, media_type=""), [b"\x1bE\x1b&l26A"], {}, "pcl", id="PCL"),
+    pytest.param(
+        replace(TICKET, media_type=""),
+        [b"\x1b%-12345X@PJL ENTER LANGUAGE = PCLXL\n) HP-PCL XL;2;0"],
+        {},
+        "pcl-xl",
+        id="XL",
+    ),
+    pytest.param(
+        replace(TICKET, media_type=""), ["FACTURE 42 \x25TOTAL 1.200,00".encode("cp037")], {}, "ebcdic", id="EBCDIC"
+    ),
+    pytest.param(
+        replace(TICKET, media_type=""), [b"\x2b\xd2\x04\x29\x00\x00", "FA 42".encode("cp037")], {}, "ebcdic", id="SCS"
+    ),
+    pytest.param(replace(TICKET, media_type=""), [b"RaS3" + bytes(2000)], {}, "cups-raster", id="CUPS raster"),
+    pytest.param(replace(TICKET, media_type=""), [b"PK\x03\x04\x14\0\6\0"], {}, "zip", id="office file"),
     pytest.param(replace(TICKET, media_type="image/png"), [b"\x89PNG"], {}, "format-error", id="declared PNG"),
     pytest.param(TICKET, [], {}, "empty", id="no bytes"),
     pytest.param(TICKET, [b""], {"compression": "gzip"}, "empty", id="no compressed bytes"),
@@ -340,10 +357,10 @@ def test_an_open_job_takes_its_document_once(house: House) -> None:
         captured = await intake.accept(TICKET, sent(PDF), job_id=job.id)
         assert captured.number == job.number
         assert (await intake.accept(TICKET, sent(PDF), job_id=job.id)) == captured
-        with pytest.raises(Refused, match="one document"):
+        with pytest.raises(Refused, match="no more documents"):
             await intake.accept(TICKET, sent(PDF, b"other"), job_id=job.id)
         intake.answered(job.id)
-        with pytest.raises(Refused, match="one document"):
+        with pytest.raises(Refused, match="no more documents"):
             await intake.accept(TICKET, sent(PDF), job_id=job.id)
 
     house.run(work)

@@ -31,6 +31,7 @@ LOOKS = {
     "state.rejected": Look("ban", "bad"),
     "state.specimen": Look("copy", "quiet"),
     "job.incoming": Look("clock", "quiet"),
+    "job.pending": Look("clock", "quiet"),
     "job.received": Look("clock", "quiet"),
     "job.processing": Look("clock", "quiet"),
     "job.done": Look("check", "good"),

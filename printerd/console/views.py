@@ -38,7 +38,7 @@ INVOICE_TABS: Mapping[str, tuple[str, ...]] = {
 JOB_TABS: Mapping[str, tuple[str, ...]] = {
     "all": (),
     "attention": (JobState.HELD, JobState.ABORTED),
-    "progress": (JobState.INCOMING, JobState.RECEIVED, JobState.PROCESSING),
+    "progress": (JobState.INCOMING, JobState.PENDING, JobState.RECEIVED, JobState.PROCESSING),
     "done": (JobState.DONE,),
     "canceled": (JobState.CANCELED,),
 }

@@ -299,9 +299,10 @@ def list_invoices(
     return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(query)])
 
 
-def invoices_of(conn: sa.Connection, job_id: str) -> tuple[InvoiceLine, ...]:
-    """All invoices of one job, in the order of its pages."""
-    return _with_delivery(conn, [_invoice_line(row) for row in conn.execute(_OF_JOB, {"job": job_id})])
+def invoices_of(conn: sa.Connection, job_id: str, most: int | None = None) -> tuple[InvoiceLine, ...]:
+    """The invoices of one job, in the order of its pages; all of them, or the first."""
+    rows = conn.execute(_OF_JOB.limit(most), {"job": job_id})
+    return _with_delivery(conn, [_invoice_line(row) for row in rows])
 
 
 def tallies(conn: sa.Connection, of: Collection[str]) -> dict[str, Tally]:

@@ -140,6 +140,11 @@ class Blobs:
         stat = os.statvfs(self.root)
         return stat.f_bavail * stat.f_frsize
 
+    def whole_space(self) -> int:
+        """Bytes of that file system, free or not."""
+        stat = os.statvfs(self.root)
+        return max(1, stat.f_blocks * stat.f_frsize)
+
 
 def digest_of(file: BinaryIO) -> Digest:
     """The SHA-256 of what is left in a file, read in pieces."""

@@ -41,6 +41,28 @@ def identity(connection: sa.Connection) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Switches:
+    """What an operator has set of the printer. ``paused``: nothing new is worked on; ``holding``: new jobs wait for
+    their release. ``said`` are the printer attributes of people's own words, by name (Set-Printer-Attributes).
+    """
+
+    accepting: bool = True
+    paused: bool = False
+    holding: bool = False
+    said: tuple[tuple[str, str], ...] = ()
+
+
+def switches(connection: sa.Connection) -> Switches:
+    found = _get(connection, "switches")
+    facts = json.loads(found) if found else {}
+    return Switches(**{**facts, "said": tuple((name, text) for name, text in facts.get("said", ()))})
+
+
+def set_switches(connection: sa.Connection, chosen: Switches) -> None:
+    _put(connection, "switches", json.dumps(asdict(chosen)))
+
+
+@dataclass(frozen=True, slots=True)
 class Restored:
     """This instance began as a backup, and nobody has resumed it yet: what it sends may be sent for the second time.
 

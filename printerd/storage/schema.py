@@ -83,6 +83,7 @@ jobs = Table(
     text("media_type"),
     text("source"),
     Column("options", JSON, nullable=False),
+    identity("part_of", ForeignKey("jobs.id")),
     digest("original", index=True),
     Column("size", sa.BigInteger),
     Column("state", String(12), nullable=False),
@@ -95,6 +96,29 @@ jobs = Table(
     Column("completed_at", Utc),
     *claimed(),
     Index("ix_jobs_state_number", "state", "number"),
+    # Most jobs are one document: they are not in it.
+    Index(
+        "ix_jobs_part_of",
+        "part_of",
+        sqlite_where=sa.text("part_of IS NOT NULL"),
+        postgresql_where=sa.text("part_of IS NOT NULL"),
+    ),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    text("user"),
+    text("host"),
+    Column("job", Integer),
+    Column("events", JSON, nullable=False),
+    text("language"),
+    Column("lease", Integer, nullable=False),
+    Column("expires_at", Utc),
+    Column("interval", Integer, nullable=False),
+    Column("user_data", LargeBinary),
+    Column("sequence", Integer, nullable=False),
 )
 
 invoices = Table(

@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("media_type", sa.Text(), server_default="", nullable=False),
         sa.Column("source", sa.Text(), server_default="", nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("part_of", sa.String(length=36), nullable=True),
         sa.Column("original", sa.String(length=64), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.String(length=12), nullable=False),
@@ -93,6 +94,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_at", Utc(), nullable=True),
         sa.Column("trouble", sa.Text(), server_default="", nullable=False),
+        sa.ForeignKeyConstraint(["part_of"], ["jobs.id"], name=op.f("fk_jobs_part_of")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("number", name=op.f("uq_jobs_number")),
         sa.UniqueConstraint("sender_key", name=op.f("uq_jobs_sender_key")),
@@ -100,6 +102,29 @@ def upgrade() -> None:
     op.create_index(op.f("ix_jobs_batch"), "jobs", ["batch"], unique=False)
     op.create_index(op.f("ix_jobs_original"), "jobs", ["original"], unique=False)
     op.create_index("ix_jobs_state_number", "jobs", ["state", "number"], unique=False)
+    op.create_index(
+        "ix_jobs_part_of",
+        "jobs",
+        ["part_of"],
+        unique=False,
+        sqlite_where=sa.text("part_of IS NOT NULL"),
+        postgresql_where=sa.text("part_of IS NOT NULL"),
+    )
+    op.create_table(
+        "subscriptions",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("user", sa.Text(), server_default="", nullable=False),
+        sa.Column("host", sa.Text(), server_default="", nullable=False),
+        sa.Column("job", sa.Integer(), nullable=True),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("language", sa.Text(), server_default="", nullable=False),
+        sa.Column("lease", sa.Integer(), nullable=False),
+        sa.Column("expires_at", Utc(), nullable=True),
+        sa.Column("interval", sa.Integer(), nullable=False),
+        sa.Column("user_data", sa.LargeBinary(), nullable=True),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_subscriptions")),
+    )
     op.create_table(
         "ledger",
         sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
