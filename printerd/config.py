@@ -104,6 +104,9 @@ class Section(BaseModel):
 class Listen(Section):
     ipp: Address = Field("127.0.0.1:8631", description="Printer and console: HOST:PORT. Loopback until you open it.")
     names: tuple[str, ...] = Field((), description="Host names under which clients reach this machine.")
+    operators: tuple[str, ...] = Field(
+        (), description="Addresses from which print clients may pause, close and clear the printer; or localhost."
+    )
     backend: SocketOrNone = Field(
         "", description="Where the CUPS backend hands over documents: unix:///path; off when empty."
     )

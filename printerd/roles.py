@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
+from zoneinfo import ZoneInfo
 
 from printerd import config, systemd, wake
 from printerd.config import Settings
@@ -109,8 +110,10 @@ def _capture_app(layout: Layout, settings: Settings, sockets: Mapping[str, socke
         language=settings.language,
         names=names,
         organization=firm,
-        console=f"http://{shown(sockets['ipp'])}/",
+        console="/",
         report_within=settings.jobs.report_within,
+        operators=settings.listen.operators,
+        zone=ZoneInfo(settings.time_zone),
         doors=(*_doors(settings, sockets, database, blobs, intake), *_folders(layout, settings, intake)),
     )
     pages = console.application(database, blobs, names=names, language=settings.language, firm=firm, wake=ring)

@@ -36,65 +36,147 @@ from printerd.ipp.message import (
 
 
 class Kind(StrEnum):
-    """Where an attribute lives, as IANA calls it (RFC 8011 sections 4 and 5)."""
+    """Where an attribute lives, as IANA calls it (RFC 8011 sections 4 and 5, RFC 3995, PWG 5100.5)."""
 
     OPERATION = "Operation"
     JOB_TEMPLATE = "Job Template"
     JOB_DESCRIPTION = "Job Description"
     JOB_STATUS = "Job Status"
+    DOCUMENT_DESCRIPTION = "Document Description"
+    DOCUMENT_STATUS = "Document Status"
+    SUBSCRIPTION_TEMPLATE = "Subscription Template"
+    SUBSCRIPTION_STATUS = "Subscription Status"
+    EVENT = "Event Notifications"
     PRINTER_DESCRIPTION = "Printer Description"
     PRINTER_STATUS = "Printer Status"
 
 
 _NOTATION: Final[dict[Kind, str]] = {
     Kind.OPERATION: """
+        attributes-charset             charset
+        attributes-natural-language    naturalLanguage
+        client-info                    1setOf collection
+        compression                    type2 keyword
+        detailed-status-message        text(MAX)
+        document-charset               charset
+        document-format                mimeMediaType
+        document-format-details        1setOf collection
+        document-message               text(MAX)
+        document-metadata              1setOf octetString(MAX)
+        document-name                  name(MAX)
+        document-natural-language      naturalLanguage
+        document-number                integer(1:MAX)
+        document-password              octetString(1023)
+        document-preprocessed          boolean
+        document-uri                   uri
+        first-index                    integer(1:MAX)
+        identify-actions               1setOf type2 keyword
+        ipp-attribute-fidelity         boolean
+        job-hold-until                 type2 keyword | name(MAX)
+        job-hold-until-time            dateTime
+        job-id                         integer(1:MAX)
+        job-ids                        1setOf integer(1:MAX)
+        job-impressions                integer(0:MAX)
+        job-impressions-estimated      integer(1:MAX)
+        job-k-octets                   integer(0:MAX)
+        job-mandatory-attributes       1setOf keyword
+        job-media-sheets               integer(0:MAX)
+        job-message-from-operator      text(127)
+        job-name                       name(MAX)
+        job-pages                      integer(0:MAX)
+        job-password                   octetString(255)
+        job-password-encryption        type2 keyword | name(MAX)
+        job-state                      type1 enum
+        job-state-message              text(MAX)
+        job-state-reasons              1setOf type2 keyword
+        job-uri                        uri
+        last-document                  boolean
+        limit                          integer(1:MAX)
+        message                        text(127)
+        my-jobs                        boolean
+        notify-get-interval            integer(0:MAX)
+        notify-sequence-numbers        1setOf integer(1:MAX)
+        notify-subscription-ids        1setOf integer(1:MAX)
+        notify-wait                    boolean
+        preferred-attributes           collection
+        printer-message-from-operator  text(127)
+        printer-up-time                integer(1:MAX)
+        printer-uri                    uri
+        requested-attributes           1setOf type2 keyword
+        requesting-user-name           name(MAX)
+        requesting-user-uri            uri
+        status-message                 text(255)
+        which-jobs                     type2 keyword
+    """,
+    Kind.SUBSCRIPTION_TEMPLATE: """
+        notify-attributes            1setOf keyword
+        notify-charset               charset
+        notify-events                1setOf type2 keyword
+        notify-lease-duration        integer(0:67108863)
+        notify-max-events-supported  integer(2:MAX)
+        notify-natural-language      naturalLanguage
+        notify-pull-method           type2 keyword
+        notify-recipient-uri         uri
+        notify-time-interval         integer(0:MAX)
+        notify-user-data             octetString(63)
+    """,
+    Kind.SUBSCRIPTION_STATUS: """
+        notify-job-id                 integer(1:MAX)
+        notify-lease-expiration-time  integer(0:MAX)
+        notify-printer-up-time        integer(1:MAX)
+        notify-printer-uri            uri
+        notify-sequence-number        integer(0:MAX)
+        notify-status-code            type2 enum
+        notify-subscriber-user-name   name(MAX)
+        notify-subscription-id        integer(1:MAX)
+    """,
+    Kind.EVENT: """
+        job-id                     integer(1:MAX)
+        job-state                  type1 enum
+        job-state-reasons          1setOf type2 keyword
+        job-uuid                   uri
+        notify-charset             charset
+        notify-natural-language    naturalLanguage
+        notify-printer-uri         uri
+        notify-sequence-number     integer(0:MAX)
+        notify-subscribed-event    type2 keyword
+        notify-subscription-id     integer(1:MAX)
+        notify-text                text(MAX)
+        notify-user-data           octetString(63)
+        printer-current-time       dateTime | unknown
+        printer-is-accepting-jobs  boolean
+        printer-state              type1 enum
+        printer-state-reasons      1setOf type2 keyword
+        printer-up-time            integer(1:MAX)
+    """,
+    Kind.DOCUMENT_DESCRIPTION: """
+        document-name  name(MAX)
+    """,
+    Kind.DOCUMENT_STATUS: """
         attributes-charset           charset
         attributes-natural-language  naturalLanguage
-        client-info                  1setOf collection
-        compression                  type2 keyword
-        detailed-status-message      text(MAX)
+        date-time-at-completed       dateTime | no-value
+        date-time-at-creation        dateTime
+        date-time-at-processing      dateTime | no-value
         document-charset             charset
         document-format              mimeMediaType
-        document-format-details      1setOf collection
-        document-message             text(MAX)
-        document-metadata            1setOf octetString(MAX)
-        document-name                name(MAX)
+        document-format-detected     mimeMediaType
+        document-job-id              integer(1:MAX)
+        document-job-uri             uri
         document-natural-language    naturalLanguage
         document-number              integer(1:MAX)
-        document-password            octetString(1023)
-        document-preprocessed        boolean
-        document-uri                 uri
-        first-index                  integer(1:MAX)
-        identify-actions             1setOf type2 keyword
-        ipp-attribute-fidelity       boolean
-        job-hold-until               type2 keyword | name(MAX)
-        job-hold-until-time          dateTime
-        job-id                       integer(1:MAX)
-        job-ids                      1setOf integer(1:MAX)
-        job-impressions              integer(0:MAX)
-        job-impressions-estimated    integer(1:MAX)
-        job-k-octets                 integer(0:MAX)
-        job-mandatory-attributes     1setOf keyword
-        job-media-sheets             integer(0:MAX)
-        job-name                     name(MAX)
-        job-pages                    integer(0:MAX)
-        job-password                 octetString(255)
-        job-password-encryption      type2 keyword | name(MAX)
-        job-state                    type1 enum
-        job-state-message            text(MAX)
-        job-state-reasons            1setOf type2 keyword
-        job-uri                      uri
+        document-printer-uri         uri
+        document-state               type1 enum
+        document-state-message       text(MAX)
+        document-state-reasons       1setOf type2 keyword
+        document-uuid                uri
+        k-octets                     integer(0:MAX)
         last-document                boolean
-        limit                        integer(1:MAX)
-        message                      text(127)
-        my-jobs                      boolean
+        more-info                    uri
         printer-up-time              integer(1:MAX)
-        printer-uri                  uri
-        requested-attributes         1setOf type2 keyword
-        requesting-user-name         name(MAX)
-        requesting-user-uri          uri
-        status-message               text(255)
-        which-jobs                   type2 keyword
+        time-at-completed            integer(MIN:MAX) | no-value
+        time-at-creation             integer(MIN:MAX)
+        time-at-processing           integer(MIN:MAX) | no-value
     """,
     Kind.JOB_TEMPLATE: """
         copies                            integer(1:MAX)
@@ -109,6 +191,7 @@ _NOTATION: Final[dict[Kind, str]] = {
         job-delay-output-until            type2 keyword | name(MAX)
         job-error-action                  type2 keyword
         job-hold-until                    type2 keyword | name(MAX)
+        job-hold-until-time               dateTime
         job-message-to-operator           text(MAX)
         job-phone-number                  uri
         job-priority                      integer(1:100)
@@ -124,6 +207,7 @@ _NOTATION: Final[dict[Kind, str]] = {
         orientation-requested             type2 enum
         output-bin                        type2 keyword | name(MAX)
         output-device                     name(127)
+        overrides                         1setOf collection
         page-delivery                     type2 keyword
         page-ranges                       1setOf rangeOfInteger(1:MAX)
         pages-per-subset                  1setOf integer(1:MAX)
@@ -238,6 +322,7 @@ _NOTATION: Final[dict[Kind, str]] = {
         imposition-template-supported               1setOf (keyword | name(MAX))
         ipp-features-supported                      1setOf type2 keyword
         ipp-versions-supported                      1setOf type2 keyword
+        ippget-event-life                           integer(15:MAX)
         job-account-id-default                      name(MAX) | no-value
         job-account-id-supported                    boolean
         job-accounting-user-id-default              name(MAX) | no-value
@@ -318,6 +403,11 @@ _NOTATION: Final[dict[Kind, str]] = {
         multiple-operation-time-out                 integer(1:MAX)
         multiple-operation-time-out-action          type2 keyword
         natural-language-configured                 naturalLanguage
+        notify-events-default                       1setOf type2 keyword
+        notify-events-supported                     1setOf type2 keyword
+        notify-lease-duration-default               integer(0:67108863)
+        notify-lease-duration-supported             1setOf (integer(0:67108863) | rangeOfInteger(0:67108863))
+        notify-pull-method-supported                1setOf type2 keyword
         number-up-default                           integer(1:MAX)
         number-up-supported                         1setOf (integer(1:MAX) | rangeOfInteger(1:MAX))
         oauth-authorization-server-uri              uri | no-value
@@ -327,6 +417,7 @@ _NOTATION: Final[dict[Kind, str]] = {
         output-bin-default                          type2 keyword | name(MAX)
         output-bin-supported                        1setOf (keyword | name(MAX))
         output-device-supported                     1setOf name(127)
+        overrides-supported                         1setOf keyword
         page-delivery-default                       type2 keyword
         page-delivery-supported                     1setOf type2 keyword
         page-ranges-supported                       boolean
@@ -392,6 +483,8 @@ _NOTATION: Final[dict[Kind, str]] = {
         sheet-collate-supported                     1setOf type2 keyword
         sides-default                               type2 keyword
         sides-supported                             1setOf type2 keyword
+        subscription-privacy-attributes             1setOf type2 keyword
+        subscription-privacy-scope                  type2 keyword
         uri-authentication-supported                1setOf type2 keyword
         uri-security-supported                      1setOf type2 keyword
         which-jobs-supported                        1setOf type2 keyword
@@ -449,14 +542,21 @@ _NOTATION: Final[dict[Kind, str]] = {
 }
 
 _EXTENSIONS: Final = """
-    document-format-preferred  mimeMediaType
-    mopria-certified           text(127)
-    urf-supported              1setOf keyword
+    document-format-preferred    mimeMediaType
+    invoice-number               name(MAX)
+    invoice-printer-invoices     1setOf collection
+    invoice-state                type2 keyword
+    invoice-state-message        text(MAX)
+    mopria-certified             text(127) | no-value
+    mopria_certified             text(127) | no-value
+    urf-supported                1setOf keyword
 """
-"""Printer Description attributes that clients read and IANA does not list.
+"""Attributes that clients read, or that are ours, and IANA does not list.
 
-document-format-preferred and mopria-certified are asked for by Windows and
-Android, urf-supported by AirPrint: without it iOS does not show the printer.
+document-format-preferred and mopria-certified (in either spelling) are asked
+for by Windows and Android, urf-supported by AirPrint: without it iOS does not
+show the printer. The others say what became of the invoices of a job
+(docs/clients.md).
 """
 
 _MEMBERS: Final = """

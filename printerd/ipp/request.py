@@ -26,7 +26,25 @@ CHARSETS: Final = frozenset({"utf-8", "us-ascii"})
 ANONYMOUS: Final = "anonymous"
 """Who prints when the client does not say."""
 JOB_OPERATIONS: Final = frozenset(
-    {Operation.SEND_DOCUMENT, Operation.CANCEL_JOB, Operation.GET_JOB_ATTRIBUTES, Operation.CLOSE_JOB}
+    {
+        Operation.SEND_DOCUMENT,
+        Operation.CANCEL_JOB,
+        Operation.GET_JOB_ATTRIBUTES,
+        Operation.HOLD_JOB,
+        Operation.RELEASE_JOB,
+        Operation.RESTART_JOB,
+        Operation.SET_JOB_ATTRIBUTES,
+        Operation.REPROCESS_JOB,
+        Operation.RESUME_JOB,
+        Operation.PROMOTE_JOB,
+        Operation.SCHEDULE_JOB_AFTER,
+        Operation.CANCEL_DOCUMENT,
+        Operation.GET_DOCUMENT_ATTRIBUTES,
+        Operation.GET_DOCUMENTS,
+        Operation.SET_DOCUMENT_ATTRIBUTES,
+        Operation.RESUBMIT_JOB,
+        Operation.CLOSE_JOB,
+    }
 )
 """Operations whose target is a job; the target of all others is the printer (RFC 8011 section 4.1.5)."""
 

@@ -1,138 +1,109 @@
-"""From a stream of bytes to the intake: each document that :mod:`printerd.listener.framing` finds becomes a job.
+"""The documents of a job (PWG 5100.5): each is a row, shown as the job that it would be alone.
 
-One rule: what came whole is taken, what did not is recorded as such, and one document never stops its sisters.
+One rule: what is true of a document is said by :mod:`printerd.listener.jobs`
+and given the names that documents have; nothing is known here besides.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from printerd.intake import Intake
-from printerd.listener.connections import IDLE
-from printerd.listener.door import Line
-from printerd.listener.framing import Asked, Began, End, Ended, Event, Foreign, Framing, Header, Piece
-from printerd.model import JobId, Ticket
-from printerd.refusals import Refused
+from printerd.ipp.attributes import attribute, select
+from printerd.ipp.codec import encode
+from printerd.ipp.message import Attribute, Group, GroupTag
+from printerd.ipp.registry import JobState
+from printerd.listener import jobs as shown
+from printerd.listener.control import document_of
+from printerd.listener.printer import PATH, web
+from printerd.listener.service import Answer, Call, Service
+from printerd.storage.jobs import Job
 
-log = logging.getLogger(__name__)
-
-BROKEN: Final = frozenset({"cut", "no-end"})
-"""Why a document is refused that would be taken if it came whole."""
-
-Source = AsyncIterator[bytes | End]
-"""What comes, and what it means that nothing does. Raises :class:`ConnectionError` when that is unknown."""
-
-
-class Documents:
-    """What one sender prints under one ``ticket``; PJL fills in what the ticket leaves open.
-
-    ``taken`` are the jobs; ``refused`` is why the last of those that were not taken was not; ``broken`` is whether any
-    of them should be sent again.
-    """
-
-    def __init__(self, intake: Intake, ticket: Ticket) -> None:
-        self.taken: list[JobId] = []
-        self.refused: Refused | None = None
-        self.broken = False
-        self._intake = intake
-        self._ticket = ticket
-        self._framing = Framing()
-        self._dropped = 0
-
-    @property
-    def inside(self) -> bool:
-        """Whether a document has begun to come."""
-        return self._framing.inside
-
-    async def take(self, source: Source, answer: Callable[[bytes], Awaitable[None]] | None = None) -> None:
-        """Hand all documents of the source to the intake, which records those that it refuses.
-
-        PJL's questions are answered by ``answer``. Raises :class:`ConnectionError` when nothing more can be made of the
-        source, and :class:`TransientError` when the intake cannot take anything now.
-        """
-        events = self._events(source)
-        async for event in events:
-            match event:
-                case Began(header):
-                    await self._print(header, events)
-                case Asked(words) if answer is not None:
-                    await answer(words)
-                case Foreign(what):
-                    raise ConnectionAbortedError(f"{what} is no document")
-                case Piece(data):
-                    self._drop(len(data))
-
-    async def _print(self, header: Header, events: AsyncIterator[Event]) -> None:
-        try:
-            job = await self._intake.accept(_told(self._ticket, header), _document(events))
-            self.taken.append(job.id)
-        except Refused as refused:
-            self.refused = refused
-            self.broken = self.broken or refused.code in BROKEN
-            source, host = self._ticket.source, self._ticket.host
-            log.warning("%s: a document of %s is refused: %s", source, host, refused.sentence("en"))
-
-    def _drop(self, size: int) -> None:
-        """What is left of a refused document: as much as one may hold, so that most senders come to their end."""
-        self._dropped += size
-        if self._dropped > self._intake.document_limit:
-            raise ConnectionAbortedError("it went on after its document was refused")
-
-    async def _events(self, source: Source) -> AsyncIterator[Event]:
-        """All that happens. When a document falls silent before its end, what comes later is no document either."""
-        whole = True
-        try:
-            async for came in source:
-                for event in self._framing.end(came) if isinstance(came, End) else self._framing.feed(came):
-                    whole = event.whole if isinstance(event, Ended) else whole
-                    yield event
-                if came is End.SILENT and not whole:
-                    raise ConnectionAbortedError("it fell silent in the middle of a document")
-        except OSError:
-            for event in self._framing.cut():
-                yield event
-            raise
+DEFAULT: Final = ("document-number", "document-state", "document-state-reasons", "document-state-message")
+"""What Get-Documents answers when nothing is requested."""
+_STATES: Final[Mapping[JobState, int]] = {JobState.PENDING_HELD: JobState.PENDING}
+"""A document is not held: its job is (PWG 5100.5 section 9.1.9)."""
+_RENAMED: Final[Mapping[str, str]] = {
+    "job-hold-until-specified": "none",
+    "job-held-for-release": "none",
+    "job-suspended-by-operator": "processing-to-stop-point",
+    "printer-stopped": "none",
+    "job-incoming": "incoming",
+}
+_PRIVATE: Final = frozenset({"document-name", "document-state-message", "more-info"})
+"""What only the owner of the job sees."""
 
 
-async def listen(line: Line, documents: Documents, idle: float) -> Source:
-    """A connection that says no length, until the peer closes; ``idle`` seconds of silence end a document."""
-    while True:
-        if not documents.inside:
-            line.begin()
-        try:
-            data = await line.read(idle=idle if documents.inside else IDLE)
-        except TimeoutError:
-            if not documents.inside:
-                raise
-            yield End.SILENT
-            continue
-        if not data:
-            yield End.CLOSED
-            return
-        yield data
+def group(job: Job, number: int, viewer: shown.Viewer, requested: tuple[str, ...]) -> Group:
+    """The Document Attributes that ``viewer`` asked for and may see."""
+    told = _facts(job, number, viewer)
+    visible = {name: data for name, data in told.items() if viewer.owns(job) or name not in _PRIVATE}
+    return select(Group(GroupTag.DOCUMENT, tuple(_build(name, data) for name, data in visible.items())), requested)
 
 
-async def _document(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
-    """The bytes of the document that began. Raises :class:`Refused` when they end before it does."""
-    async for event in events:
-        match event:
-            case Piece(data):
-                yield data
-            case Ended(whole):
-                if not whole:
-                    raise Refused("no-end")
-                return
+def _build(name: str, data: Any) -> Attribute:
+    return data if isinstance(data, Attribute) else attribute(name, *(data if isinstance(data, tuple) else (data,)))
 
 
-def _told(ticket: Ticket, header: Header) -> Ticket:
-    """The ticket with what PJL says."""
-    copies = {"copies": header.copies} if header.copies.isdecimal() else {}
-    return replace(
-        ticket,
-        title=ticket.title or header.title,
-        user=ticket.user or header.user,
-        options={**copies, **ticket.options},
+def _facts(job: Job, number: int, viewer: shown.Viewer) -> dict[str, Any]:
+    document = job.documents[number - 1]
+    alone = shown.group(document, viewer, _OF_JOB)
+    standing = shown.standing(document, viewer.cutoff)
+    options, printer = document.ticket.options, viewer.base + PATH
+    told: dict[str, Any] = {
+        "attributes-charset": "utf-8",
+        "attributes-natural-language": viewer.printer.language,
+        "document-number": number,
+        "document-job-id": job.number,
+        "document-job-uri": f"{printer}/{job.number}",
+        "document-printer-uri": printer,
+        "document-uuid": f"urn:uuid:{document.id}",
+        "document-state": _STATES.get(standing.state, standing.state),
+        "document-state-reasons": tuple(dict.fromkeys(map(_reason, standing.reasons))),
+        "document-state-message": alone.text("job-state-message"),
+        "document-name": options.get("document-name", document.ticket.title),
+        "document-format": document.ticket.media_type,
+        "document-format-detected": document.ticket.media_type,
+        "k-octets": min(-(-document.size // 1024), 2**31 - 1),
+        "last-document": not job.is_open and number == len(job.documents),
+        "printer-up-time": viewer.printer.up_time(viewer.now),
+    }
+    told |= {name: given for name in _TIMES if (given := alone.get(name))}
+    told |= {name: options[name] for name in ("document-charset", "document-natural-language") if name in options}
+    return told | (
+        {"more-info": f"{web(viewer.base)}{viewer.printer.console}jobs/{document.number}"}
+        if viewer.printer.console
+        else {}
     )
+
+
+_TIMES: Final = (
+    "time-at-creation",
+    "time-at-processing",
+    "time-at-completed",
+    "date-time-at-creation",
+    "date-time-at-processing",
+    "date-time-at-completed",
+)
+_OF_JOB: Final = ("job-state-message", *_TIMES)
+
+
+def _reason(of_job: str) -> str:
+    """``job-completed-successfully`` is ``completed-successfully`` of a document."""
+    return _RENAMED.get(of_job, of_job.removeprefix("job-"))
+
+
+async def get_documents(service: Service, call: Call) -> Answer:
+    """PWG 5100.5 section 4.4."""
+    job, viewer, requested = await service.job(call), service.viewer(call), call.request.requested or DEFAULT
+    limit = call.request.attributes.number("limit", len(job.documents))
+    numbers = range(1, min(limit, len(job.documents)) + 1)
+    return Answer(encode(service.ok(call, *(group(job, number, viewer, requested) for number in numbers))))
+
+
+async def get_document_attributes(service: Service, call: Call) -> Answer:
+    """PWG 5100.5 section 4.3."""
+    job = await service.job(call)
+    document_of(job, call)
+    number = call.request.attributes.number("document-number")
+    return Answer(encode(service.ok(call, group(job, number, service.viewer(call), call.request.requested))))

@@ -17,7 +17,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from printerd.errors import Failure, IppError, TransientError
@@ -27,10 +27,13 @@ from printerd.ipp.message import Message
 from printerd.ipp.registry import Operation as Code
 from printerd.ipp.registry import Status
 from printerd.ipp.request import check, refusal
-from printerd.listener import peers
+from printerd.listener import peers, resources
 from printerd.listener.connections import IDLE, SLOWEST
-from printerd.listener.operations import OPERATIONS, Answer, Call, Service, utc_now
+from printerd.listener.managing import fields
+from printerd.listener.operations import OPERATIONS
 from printerd.listener.printer import PATH, Printer
+from printerd.listener.service import Answer, Call, Service, utc_now
+from printerd.listener.subscriptions import Hub
 from printerd.storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -65,14 +68,17 @@ def application(
     console: str = "",
     report_within: float = 30.0,
     idle: float = IDLE,
+    operators: Collection[str] = (),
+    zone: tzinfo = UTC,
     doors: Iterable[AbstractAsyncContextManager[object]] = (),
     now: Callable[[], datetime] = utc_now,
 ) -> Application:
     """The printer called ``name`` as an ASGI application; its lifespan is the intake's.
 
     ``uuid`` is the instance's, ``names`` are the host names that clients use beside
-    localhost and our own addresses, ``console`` is the address of the page for people.
-    ``report_within`` is how many seconds a job may be shown as processing. ``doors`` are the
+    localhost and our own addresses, ``console`` is the path of the pages for people on the same address.
+    ``report_within`` is how many seconds a job may be shown as processing; ``operators`` are the hosts from which the
+    printer is managed; ``zone`` is local time, for jobs that wait for their hour. ``doors`` are the
     other ways in: they are open while the intake is.
     """
     printer = Printer(
@@ -87,7 +93,10 @@ def application(
         organization=organization,
         console=console,
     )
-    return Application(Service(database, intake, printer, report_within=report_within, now=now), names, idle, doors)
+    hosts = {peers.host(host) for host in operators}
+    service = Service(database, intake, printer, report_within=report_within, now=now, operators=hosts, zone=zone)
+    service.hub = Hub(service)
+    return Application(service, names, idle, doors)
 
 
 class Application:
@@ -107,13 +116,16 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _live((self._service.intake, *self._doors), receive, send)
+            await _live(self._service, self._doors, receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
+            if scope["method"] in ("GET", "HEAD") and (found := self._resource(scope, headers)):
+                await _serve(send, scope["method"], *found)
+                return
             host = self._admit(scope, headers)
             await self._ipp(_Body(receive, headers, self._idle), _client(scope), f"{_scheme(scope)}://{host}", send)
         except _Refusal as refused:
@@ -122,6 +134,11 @@ class Application:
             close = ((b"connection", b"close"),) if "expect" in headers or "upgrade" in headers else ()
             text = (b"content-type", b"text/plain; charset=utf-8")
             await _respond(send, refused.status, f"{refused.what}\n".encode(), text, *refused.headers, *close)
+
+    def _resource(self, scope: Scope, headers: Mapping[str, str]) -> tuple[str, bytes] | None:
+        """What lies at the address, for those who call us by a name of ours."""
+        name = str(scope["path"]).removeprefix(f"{PATH}/")
+        return resources.found(name) if self._is_ours(headers.get("host", ""), scope) else None
 
     def _admit(self, scope: Scope, headers: Mapping[str, str]) -> str:
         """The Host that the client named, once every header is as a print client sends it."""
@@ -275,12 +292,30 @@ async def _respond(send: Send, status: int, body: bytes, *headers: tuple[bytes, 
     await send({"type": "http.response.body", "body": body})
 
 
-async def _live(parts: Iterable[AbstractAsyncContextManager[object]], receive: Receive, send: Send) -> None:
+async def _serve(send: Send, method: str, media_type: str, body: bytes) -> None:
+    """A file of ours, which is the same for everybody and until the next version."""
+    headers = [
+        (b"content-type", media_type.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"public, max-age=86400"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body if method == "GET" else b""})
+
+
+async def _live(
+    service: Service, doors: Iterable[AbstractAsyncContextManager[object]], receive: Receive, send: Send
+) -> None:
     """The lifespan protocol of ASGI: the intake recovers before the first request and ends after the last one."""
     await receive()
     async with AsyncExitStack() as stack:
-        for part in parts:
-            await stack.enter_async_context(part)
+        await stack.enter_async_context(service.intake)
+        service.changed(**fields(dict(service.intake.switches.said)))
+        await service.hub.start()
+        stack.push_async_callback(service.hub.stop)
+        for door in doors:
+            await stack.enter_async_context(door)
         await send({"type": "lifespan.startup.complete"})
         await receive()
     await send({"type": "lifespan.shutdown.complete"})

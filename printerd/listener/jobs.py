@@ -8,20 +8,27 @@ queued-in-device. Its name, its user and its message are for its owner alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, Final
 
 from printerd.formats import FOREIGN
 from printerd.ipp.attributes import attribute, select
 from printerd.ipp.message import Attribute, Group, GroupTag, no_value
 from printerd.ipp.registry import JobState
-from printerd.listener.printer import PATH, Printer
+from printerd.listener.printer import OPTIONS, PATH, Printer, option, web
 from printerd.model import InvoiceState
 from printerd.model import JobState as RowState
-from printerd.storage.jobs import Job
+from printerd.storage import messages
+from printerd.storage.archive import InvoiceLine
+from printerd.storage.jobs import OPEN, Job
+
+INVOICES: Final = "invoice-printer-invoices"
+"""Our own attribute: a collection for each invoice of the job (docs/clients.md)."""
+MOST_INVOICES: Final = 200
 
 _ABORTED: Final[Mapping[str, str]] = {
     "cut": "submission-interrupted",
@@ -37,8 +44,31 @@ _ABORTED: Final[Mapping[str, str]] = {
 }
 """Why a job was aborted, beside aborted-by-system (RFC 8011 section 5.3.8, IANA "job-state-reasons")."""
 
+_WAITS: Final[Mapping[str, JobState]] = {
+    OPEN: JobState.PENDING_HELD,
+    "job-hold-until-specified": JobState.PENDING_HELD,
+    "job-held-for-release": JobState.PENDING_HELD,
+    "job-suspended-by-operator": JobState.PROCESSING_STOPPED,
+    "printer-stopped": JobState.PENDING,
+}
+"""The state of a job by the reason for which it waits (RFC 8011 section 5.3.8, RFC 3998 section 4)."""
+
 _MESSAGES: Final[Mapping[str, Mapping[str, str]]] = {
     "incoming": {"en": "Waiting for the document.", "fr": "En attente du document."},
+    OPEN: {"en": "Waiting for more documents.", "fr": "En attente d’autres documents."},
+    "job-hold-until-specified": {
+        "en": "Waiting for its sender's release, or for its hour.",
+        "fr": "En attente de la libération par son expéditeur, ou de son heure.",
+    },
+    "job-held-for-release": {
+        "en": "Waiting for the operator's release.",
+        "fr": "En attente de la libération par l’opérateur.",
+    },
+    "job-suspended-by-operator": {
+        "en": "Suspended by the operator.",
+        "fr": "Suspendu par l’opérateur.",
+    },
+    "printer-stopped": {"en": "Waiting: the printer is paused.", "fr": "En attente\u00a0: l’imprimante est en pause."},
     "processing": {"en": "Received; being read.", "fr": "Reçu, en cours de lecture."},
     "queued": {
         "en": "Received; the work goes on after the queue has let go of it.",
@@ -66,14 +96,22 @@ class Standing:
 
 def standing(job: Job, cutoff: datetime) -> Standing:
     """The truth about a job; one that came before ``cutoff`` is no longer processing."""
+    found = _standing(job.whole(), cutoff)
+    if found.state is JobState.COMPLETED and any(one.state is RowState.ABORTED for one in job.parts or ()):
+        return replace(found, reasons=(*found.reasons, "job-completed-with-errors"))
+    return found
+
+
+def _standing(job: Job, cutoff: datetime) -> Standing:
     match job.state:
+        case RowState.PENDING:
+            return Standing(_WAITS[job.code], (job.code,), job.code)
         case RowState.INCOMING:
             return Standing(JobState.PENDING_HELD, ("job-incoming",), "incoming")
         case RowState.CANCELED:
             return Standing(JobState.CANCELED, ("job-canceled-by-user",), "canceled")
         case RowState.ABORTED:
-            code = (job.reason or {}).get("code", "")
-            more = (_ABORTED[code],) if code in _ABORTED else ()
+            more = (_ABORTED[job.code],) if job.code in _ABORTED else ()
             return Standing(JobState.ABORTED, ("aborted-by-system", *more), "aborted")
     if not job.settled(cutoff):
         return Standing(JobState.PROCESSING, ("job-transforming",), "processing")
@@ -116,6 +154,7 @@ class _Seen:
     job: Job
     viewer: Viewer
     standing: Standing
+    invoices: tuple[Mapping[str, str], ...] = ()
 
     def since_start(self, moment: datetime | None) -> int | None:
         """Seconds of printer-up-time; not positive for what came before this start (RFC 8011 section 5.3.14)."""
@@ -133,6 +172,8 @@ class _Seen:
     def message(self) -> str:
         if self.job.message:
             return self.job.message
+        if self.standing.message not in _MESSAGES:
+            return ""
         sentences = _MESSAGES[self.standing.message]
         counts = self.job.invoices
         return sentences.get(self.viewer.printer.language, sentences["en"]).format(
@@ -142,6 +183,17 @@ class _Seen:
 
 def _printer_uri(seen: _Seen) -> str:
     return seen.viewer.base + PATH
+
+
+def _asked(name: str, seen: _Seen) -> Attribute | None:
+    """A job option as the sender asked for it."""
+    return option(name, seen.job.ticket.options[name])
+
+
+def _impressions(seen: _Seen) -> int | None:
+    """As many as the sender announced."""
+    told = seen.job.ticket.options.get("job-impressions", "")
+    return int(told) if told.isdecimal() else None
 
 
 def _kilobytes(seen: _Seen) -> int:
@@ -162,7 +214,9 @@ _ATTRIBUTES: Final[Mapping[str, Callable[[_Seen], Any]]] = {
     "document-format-supplied": lambda seen: seen.job.ticket.options.get("document-format") or no_value(),
     "compression-supplied": lambda seen: seen.job.ticket.options.get("compression") or "none",
     "job-k-octets": _kilobytes,
-    "number-of-documents": lambda seen: int(seen.job.original is not None),
+    "job-impressions": _impressions,
+    "job-impressions-completed": lambda _seen: 0,  # nothing is put on paper
+    "number-of-documents": lambda seen: len(seen.job.documents),
     "time-at-creation": lambda seen: seen.since_start(seen.job.created_at),
     "time-at-processing": lambda seen: seen.since_start(seen.job.received_at),
     "time-at-completed": lambda seen: seen.since_start(seen.ended_at()),
@@ -170,13 +224,23 @@ _ATTRIBUTES: Final[Mapping[str, Callable[[_Seen], Any]]] = {
     "date-time-at-processing": lambda seen: seen.job.received_at,
     "date-time-at-completed": _Seen.ended_at,
     "job-printer-up-time": lambda seen: seen.viewer.printer.up_time(seen.viewer.now),
-    "job-more-info": lambda seen: seen.viewer.printer.console or no_value(),
+    "job-more-info": lambda seen: f"{web(seen.viewer.base)}{seen.viewer.printer.console}jobs/{seen.job.number}",
+    "output-device-assigned": lambda seen: seen.viewer.printer.name,
     "attributes-charset": lambda _seen: "utf-8",
     "attributes-natural-language": lambda seen: seen.viewer.printer.language,
+    INVOICES: lambda seen: seen.invoices,
+    **{name: partial(_asked, name) for name in OPTIONS},
 }
 """Each attribute of a job from its row, by name."""
 PRIVATE: Final = frozenset(
-    {"job-name", "job-originating-user-name", "job-state-message", "document-name-supplied", "job-more-info"}
+    {
+        "job-name",
+        "job-originating-user-name",
+        "job-state-message",
+        "document-name-supplied",
+        "job-more-info",
+        INVOICES,
+    }
 )
 """What only the owner sees."""
 ALIKE: Final = frozenset({"job-state", "job-state-reasons", "job-state-message"})
@@ -185,18 +249,20 @@ CREATED: Final = ("job-uri", "job-id", "job-uuid", "job-state", "job-state-reaso
 """The answer to every operation that makes a job (RFC 8011 section 4.2.1.2)."""
 
 
-def group(job: Job, viewer: Viewer, requested: tuple[str, ...]) -> Group:
-    """The Job Attributes that ``viewer`` asked for and may see."""
-    seen = _Seen(job, viewer, standing(job, viewer.cutoff))
+def group(job: Job, viewer: Viewer, requested: tuple[str, ...], invoices: tuple[Mapping[str, str], ...] = ()) -> Group:
+    """The Job Attributes that ``viewer`` asked for and may see; ``invoices`` are what :func:`told` made of them."""
+    seen = _Seen(job.whole(), viewer, standing(job, viewer.cutoff), invoices)
     hidden: frozenset[str] = frozenset() if viewer.owns(job) else PRIVATE
     return Group(
         GroupTag.JOB,
-        tuple(_build(name, seen) for name in _names(requested) if name not in hidden and _exists(name, seen)),
+        tuple(_build(name, seen) for name in names(requested) if name not in hidden and _exists(name, seen)),
     )
 
 
 def _build(name: str, seen: _Seen) -> Attribute:
     data = _ATTRIBUTES[name](seen)
+    if isinstance(data, Attribute):
+        return data
     build = _alike if name in ALIKE else attribute
     return build(name, *data) if isinstance(data, tuple) else build(name, data)
 
@@ -206,13 +272,33 @@ _alike = lru_cache(maxsize=1024, typed=True)(attribute)
 
 def _exists(name: str, seen: _Seen) -> bool:
     """What a job does not have is left out, where no-value is not allowed."""
-    if name == "document-format-supplied":
-        return bool(seen.job.ticket.options.get("document-format"))
-    return name != "job-more-info" or bool(seen.viewer.printer.console)
+    if name in OPTIONS:
+        return name in seen.job.ticket.options and _asked(name, seen) is not None
+    judge = _EXISTS.get(name)
+    return judge is None or judge(seen)
+
+
+_EXISTS: Final[Mapping[str, Callable[[_Seen], bool]]] = {
+    "document-format-supplied": lambda seen: bool(seen.job.ticket.options.get("document-format")),
+    "job-more-info": lambda seen: bool(seen.viewer.printer.console),
+    INVOICES: lambda seen: bool(seen.invoices),
+}
+
+
+def told(lines: Iterable[InvoiceLine], language: str) -> tuple[Mapping[str, str], ...]:
+    """What became of each invoice, as :data:`INVOICES` tells it: its number, a keyword, and the keyword in words."""
+    return tuple(
+        {
+            "invoice-number": line.number,
+            "invoice-state": (state := line.delivery or ("due" if line.state == "archived" else line.state)),
+            "invoice-state-message": messages.STANDINGS[language][state][0],
+        }
+        for line in islice(lines, MOST_INVOICES)
+    )
 
 
 @lru_cache(maxsize=256)
-def _names(requested: tuple[str, ...]) -> tuple[str, ...]:
+def names(requested: tuple[str, ...]) -> tuple[str, ...]:
     """The names to build, by the rules of requested-attributes."""
     every = Group(GroupTag.JOB, tuple(Attribute.of(name, no_value()) for name in _ATTRIBUTES))
     return tuple(chosen.name for chosen in select(every, requested))

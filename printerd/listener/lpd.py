@@ -23,7 +23,6 @@ from typing import IO, Final
 from printerd.errors import TransientError
 from printerd.intake import Intake
 from printerd.listener.connections import IDLE
-from printerd.listener.documents import Documents, Source, listen
 from printerd.listener.door import PIECE, Line
 from printerd.listener.framing import End
 from printerd.listener.printer import MODEL
@@ -40,6 +39,7 @@ from printerd.listener.rfc1179 import (
     control,
     order,
 )
+from printerd.listener.streams import Documents, Source, listen
 from printerd.model import JobId, JobState, Ticket
 from printerd.refusals import Refused
 from printerd.storage import jobs

@@ -13,8 +13,8 @@ from typing import Final
 
 from printerd.errors import TransientError
 from printerd.intake import Intake
-from printerd.listener.documents import Documents, listen
 from printerd.listener.door import Line
+from printerd.listener.streams import Documents, listen
 from printerd.model import Ticket
 
 log = logging.getLogger(__name__)

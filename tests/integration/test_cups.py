@@ -76,13 +76,14 @@ def places(document: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def test_cups_takes_a_printer_that_offers_pdf_alone(cupsd: Cups, queue: Callable[..., Queue]) -> None:
-    """-m everywhere needs no raster: its one filter sends PDF, and the page sizes are the plain ones."""
+def test_cups_sends_pdf_though_it_could_send_pictures(cupsd: Cups, queue: Callable[..., Queue]) -> None:
+    """-m everywhere makes PDF of all but photographs: a raster costs more. The page sizes are the plain ones."""
     name, _ = queue()
     ppd = cupsd.ppd(name).read_text()
-    assert re.findall(r'^\*cupsFilter2?: "(.*)"', ppd, re.MULTILINE) == [
-        "application/vnd.cups-pdf application/pdf 10 -"
-    ]
+    filters = [line.split() for line in re.findall(r'^\*cupsFilter2?: "(.*)"', ppd, re.MULTILINE)]
+    costs = {(source, target): int(cost) for source, target, cost, _ in filters}
+    assert costs.pop(("image/jpeg", "image/jpeg")) == 0
+    assert min(costs, key=costs.__getitem__) == ("application/vnd.cups-pdf", "application/pdf")
     sizes = re.findall(r"^\*PageSize (\S+?)[:/]", ppd, re.MULTILINE)
     assert {"A4", "Letter"} <= set(sizes)
     assert re.search(r"^\*DefaultPageSize: A4$", ppd, re.MULTILINE)
@@ -105,6 +106,29 @@ def test_lp_prints(cupsd: Cups, queue: Callable[..., Queue], invoice: Path, side
     printed = printer.blobs.read(job.original)
     assert texts(printed) == texts(invoice.read_bytes())
     assert places(printed) == places(invoice.read_bytes())
+
+
+def test_lp_chooses_pages_once(cupsd: Cups, queue: Callable[..., Queue], invoice: Path) -> None:
+    """CUPS chooses the pages itself: were they asked of us, too, others would be missing."""
+    name, printer = queue()
+    cupsd.send(name, invoice, "FA-1", "-o", "page-ranges=2-3")
+    cupsd.finish(name)
+    (job,) = printer.rows()
+    assert job.original is not None
+    assert texts(printer.blobs.read(job.original)) == ["second", "third"]
+    assert "page-ranges" not in job.ticket.options
+
+
+def test_lp_holds_and_releases(cupsd: Cups, queue: Callable[..., Queue], invoice: Path) -> None:
+    """Held in CUPS, a job comes to us when CUPS lets it go, and is not held again."""
+    name, printer = queue()
+    cupsd.send(name, invoice, "FA-1", "-H", "hold")
+    time.sleep(0.5)
+    assert printer.rows() == []
+    held = cupsd.run("lpstat", "-W", "not-completed", "-o", name).split()[0]
+    cupsd.run("lp", "-i", held, "-H", "resume")
+    cupsd.finish(name)
+    assert [row.state for row in printer.rows()] == [JobState.RECEIVED]
 
 
 def test_a_burst_of_jobs(cupsd: Cups, queue: Callable[..., Queue], invoice: Path) -> None:

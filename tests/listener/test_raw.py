@@ -285,7 +285,7 @@ def test_who_drips_is_cut_off(printer: RunningPrinter, doors: Doors, monkeypatch
 
 
 def test_who_says_nothing_is_hung_up_on(printer: RunningPrinter, doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("printerd.listener.documents.IDLE", 0.3)
+    monkeypatch.setattr("printerd.listener.streams.IDLE", 0.3)
     with closing(doors.connect("raw")) as connection, pytest.raises(ConnectionError):
         said(connection)
     assert printer.rows() == []
