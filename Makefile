@@ -7,10 +7,10 @@ FRONT := printerd/console/static/vendor/ready
 LOCKS := requirements/build.txt requirements/runtime.txt requirements/cups.txt requirements/test.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-service kills tampering bench check format lock front install uninstall clean
+.PHONY: help setup demo test test-service conformance conformance-pwg kills tampering bench check format lock front install uninstall clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) $(FRONT) ## System packages, virtual environment, front-end files
 
@@ -23,6 +23,12 @@ test: setup ## Every test, in under ten minutes on two cores
 test-service: setup ## The service in a Debian 12 that is booted for it (root; systemd-nspawn)
 	@tools/packages.sh requirements/test-service.txt
 	$(BIN)/pytest -q -p no:cacheprovider tests/service/booted
+
+conformance: setup ## The suites of CUPS for IPP 1.1 to 2.2 and IPP Everywhere, each to its last test
+	$(BIN)/pytest -q -s tests/conformance/test_raster.py tests/conformance/test_suites.py
+
+conformance-pwg: setup ## The self-certification of IPP Everywhere; SELFCERT=DIR holds its files (istopwg/ippeveselfcert)
+	SELFCERT="$(SELFCERT)" $(BIN)/pytest -q -s tests/conformance/test_selfcert.py
 
 kills: setup ## 200 kills over 300 invoices, and the account afterwards: a quarter of an hour (SEED=N repeats one)
 	$(BIN)/python -m tests.faults --kills 200 --invoices 300 $(if $(SEED),--seed $(SEED))
