@@ -62,6 +62,17 @@ def read(pool: Pool, tmp_path: Path) -> Read:
     return call
 
 
+def test_the_pages_that_were_asked_for(pool: Pool, tmp_path: Path) -> None:
+    """What is read of a PDF is a new document of these pages, and the invoices count their pages in it."""
+    (tmp_path / "document").write_bytes(paper.pdf(*([(72, 700, f"page {number}")] for number in (1, 2, 3, 4))))
+    asked = {"media_type": "application/pdf", "pages": "2-3"}
+    with pool.call("read", asked, [tmp_path / "document"], timeout=20) as answer:
+        assert (answer.values["pages"], answer.values["converted"]) == (2, "converted.pdf")
+        (found,) = answer.values["invoices"]
+        assert (found["first"], found["last"]) == (1, 2)
+        assert found["text"].split() == ["page", "2", "page", "3"]
+
+
 def truth(sample: Sample) -> list[dict[str, Any]]:
     document: dict[str, Any] = json.loads(sample.file.with_suffix(".json").read_text(encoding="utf-8"))
     return list(document["invoices"])
