@@ -66,6 +66,14 @@ def _network(value: str) -> str:
         raise ValueError("give a network, for example 192.0.2.0/24") from None
 
 
+def _machine(value: str) -> str:
+    """An address as peers have it, or this machine."""
+    try:
+        return value if value == "localhost" else str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError("give an address without port, for example 192.0.2.7, or localhost") from None
+
+
 def _address_or_none(value: str) -> str:
     return _address(value) if value else value
 
@@ -91,6 +99,7 @@ Address = Annotated[str, AfterValidator(_address)]
 FolderOrNone = Annotated[str, AfterValidator(_folder_or_none)]
 OwnAddress = Annotated[str, AfterValidator(_own_address)]
 Network = Annotated[str, AfterValidator(_network)]
+Machine = Annotated[str, AfterValidator(_machine)]
 DatabaseUrl = Annotated[str, AfterValidator(_without_password)]
 AddressOrNone = Annotated[str, AfterValidator(_address_or_none)]
 SocketOrNone = Annotated[str, AfterValidator(_socket_or_none)]
@@ -104,7 +113,7 @@ class Section(BaseModel):
 class Listen(Section):
     ipp: Address = Field("127.0.0.1:8631", description="Printer and console: HOST:PORT. Loopback until you open it.")
     names: tuple[str, ...] = Field((), description="Host names under which clients reach this machine.")
-    operators: tuple[str, ...] = Field(
+    operators: tuple[Machine, ...] = Field(
         (), description="Addresses from which print clients may pause, close and clear the printer; or localhost."
     )
     backend: SocketOrNone = Field(

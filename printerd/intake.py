@@ -40,11 +40,19 @@ THREADS: Final = 8
 PAUSED: Final = Wait("printer-stopped")
 HELD_BACK: Final = Wait("job-held-for-release")
 """What documents wait for that come while the printer is paused, or holds new jobs back."""
-UNRECORDED: Final = frozenset({"not-accepting", "closed", "too-many-documents"})
+UNRECORDED: Final = frozenset({"closed", "too-many-documents"})
 """Refusals that say nothing of a document: they leave no row, and no job as other than it was."""
 
-
 T = TypeVar("T")
+
+
+class NotAccepting(TransientError):
+    """The operator has closed the printer. Print clients, raw senders, LPD and the hot folder wait until it is open."""
+
+    ipp_status = 0x0506  # server-error-not-accepting-jobs (RFC 8011 appendix B.1.5.7)
+
+    def __init__(self) -> None:
+        super().__init__("The printer takes no jobs for now: its operator has closed it.", remedy="Open it again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,7 @@ class Intake:
         that job.
 
         Raises :class:`Refused`, with the job ``aborted`` (but an open job whose upload was cut stays open),
-        and :class:`TransientError` when the disk or the database is away.
+        and :class:`TransientError` when the disk or the database is away, or the printer is closed.
         """
         uploading = {job_id} if job_id is not None else set()
         self._uploading |= uploading
@@ -226,7 +234,7 @@ class Intake:
 
     def _require_accepting(self) -> None:
         if not self.switches.accepting:
-            raise Refused("not-accepting")
+            raise NotAccepting
 
     async def _record(self, ticket: Ticket, job_id: JobId | None, refused: Refused) -> None:
         """The row of a refusal. A cut Send-Document may be sent again (RFC 8011 section 4.3.1)."""
@@ -359,6 +367,10 @@ class Intake:
 
     def _deadline(self, now: datetime) -> datetime:
         return now + timedelta(seconds=self.document_timeout)
+
+    def is_ready(self) -> bool:
+        """Whether a new job would be taken: the printer is open, and there is room."""
+        return self.switches.accepting and self.has_room()
 
     def has_room(self) -> bool:
         """Whether a new job would find space on the disk."""

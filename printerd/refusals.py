@@ -151,13 +151,6 @@ CAUSES: Final[Mapping[str, Cause]] = {
             "fr": "Un travail prend au plus {limit} documents. Imprimez les autres dans un autre travail.",
         },
     ),
-    "not-accepting": Cause(
-        0x0506,  # server-error-not-accepting-jobs
-        {
-            "en": "The printer takes no jobs for now: its operator has closed it.",
-            "fr": "L’imprimante ne prend pas de travaux pour le moment\u00a0: son opérateur l’a fermée.",
-        },
-    ),
     "not-a-file": Cause(
         0x0412,  # client-error-document-access-error
         {

@@ -31,7 +31,14 @@ def test_set_beats_environment_beats_file_beats_default(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(
     "assignment",
-    ["nope=1", "listen.nope=1", "smtp.password=secret", "listen.ipp=8631", 'listen.networks=["192.0.2.7/24"]'],
+    [
+        "nope=1",
+        "listen.nope=1",
+        "smtp.password=secret",
+        "listen.ipp=8631",
+        'listen.networks=["192.0.2.7/24"]',
+        'listen.operators=["sap.example"]',
+    ],
 )
 def test_a_wrong_key_is_named_and_its_value_is_not_repeated(tmp_path: Path, assignment: str) -> None:
     """A mistake names its key; a value, which may be a secret, is not printed."""

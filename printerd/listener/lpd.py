@@ -265,9 +265,9 @@ class _Receiving:
         if announced.size is not None and announced.size > limit:
             await self._record(name, Refused("too-large", limit=limit))
             raise _Answered(Answer.REFUSED, f"a data file of {announced.size} bytes is too large")
-        if not self._lpd.intake.has_room():
+        if not self._lpd.intake.is_ready():
             self._settled.add(name)
-            raise _Answered(Answer.LATER, "the disk is nearly full")
+            raise _Answered(Answer.LATER, "the disk is nearly full, or the printer closed")
         if announced.size is None:
             await self._read_until_close(name, early)
             return

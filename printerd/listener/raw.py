@@ -2,7 +2,7 @@
 
 One rule: nothing is concluded from silence. The protocol has no answer, so the end of the connection is one: it is
 closed in order once all that came through it is settled, and reset when something of it should be sent again. While
-the disk is full nothing is read, as a printer without paper does: the sender waits.
+the disk is full or the printer closed nothing is read, as a printer without paper does: the sender waits.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from printerd.model import Ticket
 
 log = logging.getLogger(__name__)
 
-ROOM_AGAIN: Final = 1.0
-"""Seconds before the disk is asked again whether it has room."""
+READY_AGAIN: Final = 1.0
+"""Seconds before it is asked again whether a job would be taken."""
 
 
 class Raw:
@@ -33,7 +33,7 @@ class Raw:
 
     async def serve(self, line: Line) -> None:
         """One connection, from its first byte to its end. Raises :class:`ConnectionError` to have it reset."""
-        await self._room(line)
+        await self._ready(line)
         documents = Documents(self._intake, Ticket(self._printer, "", line.host, "", "", "raw"))
         try:
             await documents.take(listen(line, documents, self._idle), line.write)
@@ -44,8 +44,8 @@ class Raw:
         for job in documents.taken:  # the sender closed in order: it counts them as printed
             self._intake.answered(job)
 
-    async def _room(self, line: Line) -> None:
-        if not self._intake.has_room():
-            log.warning("raw: %s waits until there is room on the disk", line.host)
-        while not self._intake.has_room():  # noqa: ASYNC110 - nothing tells when a disk has room again
-            await asyncio.sleep(ROOM_AGAIN)
+    async def _ready(self, line: Line) -> None:
+        if not self._intake.is_ready():
+            log.warning("raw: %s waits until the disk has room and the printer is open", line.host)
+        while not self._intake.is_ready():  # noqa: ASYNC110 - nothing tells when a disk has room again
+            await asyncio.sleep(READY_AGAIN)

@@ -8,6 +8,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from printerd.listener import backend
 from printerd.model import JobState
+from printerd.storage.instance import Switches
 from printerd.supervisor import bind
 from tests.instance import until
 
@@ -55,7 +57,8 @@ def line(**other: Any) -> bytes:
 def say(printer: RunningPrinter, octets: bytes) -> dict[str, Any]:
     """One connection: what is answered."""
     with connect(printer) as connection:
-        connection.sendall(octets)
+        with suppress(BrokenPipeError):  # it has answered already
+            connection.sendall(octets)
         with connection.makefile("rb") as answer:
             said: dict[str, Any] = json.loads(answer.readline())
             return said
@@ -149,6 +152,21 @@ def test_while_the_disk_is_full_it_is_later(printer: RunningPrinter, monkeypatch
         answer = say(printer, line() + PDF)
     assert answer["verdict"] == "later" and "disk" in answer["message"]
     assert printer.rows() == []
+
+
+def test_while_the_printer_is_closed_it_is_later(printer: RunningPrinter) -> None:
+    printer.intake.switches = Switches(accepting=False)
+    answer = say(printer, line() + PDF)
+    assert answer["verdict"] == "later" and "operator" in answer["message"]
+    assert printer.rows() == []
+
+
+def test_while_the_printer_is_paused_jobs_are_taken_and_wait(printer: RunningPrinter) -> None:
+    """As by IPP: the pause is kept on this side, and the queue of CUPS is free."""
+    printer.intake.switches = Switches(paused=True)
+    assert say(printer, line() + PDF)["verdict"] == "taken"
+    (row,) = printer.rows()
+    assert (row.state, row.code) == (JobState.PENDING, "printer-stopped")
 
 
 def test_our_own_mistake_holds_the_job(printer: RunningPrinter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from printerd.listener.resting import Patience
 from printerd.logs import Lines, as_json
 from printerd.model import JobState
 from printerd.storage import schema
+from printerd.storage.instance import Switches
 from tests.waiting import until
 
 from .dropping import PDF, Dropping, os_name, pdf
@@ -409,6 +410,20 @@ def test_a_full_disk_leaves_the_folder_as_it_is(make: Make) -> None:
     with dropping.running():
         rows = dropping.settled()
     assert sorted(Counter(row.ticket.title for row in rows).values()) == [1] * 3 * AT_ONCE
+
+
+def test_a_closed_printer_leaves_the_folder_as_it_is(make: Make) -> None:
+    """Nothing fails for it; once the printer is open each document is printed once."""
+    dropping = make()
+    with dropping.running() as running:
+        running.intake.switches = Switches(accepting=False)
+        dropping.put("a.pdf", PDF)
+        (why,) = until(dropping.trouble)
+        assert "its operator has closed it" in why
+        assert (dropping.rows(), dropping.names("failed")) == ([], [])
+        running.intake.switches = Switches()
+        (job,) = dropping.settled()
+    assert job.state is JobState.RECEIVED
 
 
 def test_a_folder_that_is_away_is_told_and_waited_for(make: Make) -> None:

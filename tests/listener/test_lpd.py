@@ -19,6 +19,7 @@ from printerd.errors import TransientError
 from printerd.listener import door, lpd
 from printerd.listener.lpd import Answer
 from printerd.model import JobState
+from printerd.storage.instance import Switches
 from tests.waiting import until
 
 from .doors import PDF, POSTSCRIPT, TEXT, Doors, backend, said
@@ -394,6 +395,21 @@ def test_a_full_disk_is_told_so(printer: RunningPrinter, doors: Doors, monkeypat
         time.sleep(0.2)  # the last word of the disk has become old
         assert client.say(b"\x03%d dfA042mill\n" % len(PDF)) == LATER
     until(printer.intake.has_room)
+    with printing(doors) as client:
+        assert client.control() == client.data() == TAKEN
+    assert outcomes(printer) == [("received", "")]
+
+
+def test_a_closed_printer_is_told_so(printer: RunningPrinter, doors: Doors) -> None:
+    """The same byte, whether the data has a control file already or waits for it."""
+    printer.intake.switches = Switches(accepting=False)
+    with printing(doors) as client:
+        assert client.control() == TAKEN
+        assert client.say(b"\x03%d dfA042mill\n" % len(PDF)) == LATER
+    with printing(doors) as client:
+        assert client.say(b"\x03%d dfA042mill\n" % len(PDF)) == LATER
+    assert printer.rows() == []
+    printer.intake.switches = Switches()
     with printing(doors) as client:
         assert client.control() == client.data() == TAKEN
     assert outcomes(printer) == [("received", "")]

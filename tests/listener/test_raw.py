@@ -16,6 +16,7 @@ from printerd import formats
 from printerd.listener import door, peers, raw
 from printerd.listener.framing import EXIT
 from printerd.model import JobState
+from printerd.storage.instance import Switches
 from tests.waiting import until
 
 from .doors import PDF, POSTSCRIPT, TEXT, Doors, backend, said
@@ -244,7 +245,7 @@ def test_while_the_disk_is_full_nothing_is_read(
     printer: RunningPrinter, doors: Doors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A printer without paper: the sender waits, and its document comes once there is room."""
-    monkeypatch.setattr(raw, "ROOM_AGAIN", 0.05)
+    monkeypatch.setattr(raw, "READY_AGAIN", 0.05)
     with monkeypatch.context() as full:
         full.setattr(printer.blobs, "free_space", lambda: -1)
         time.sleep(0.2)  # the last word of the disk has become old
@@ -255,6 +256,35 @@ def test_while_the_disk_is_full_nothing_is_read(
         assert printer.rows() == []
     with closing(connection):
         assert said(connection) == b""
+    assert outcomes(printer) == [("received", "")]
+
+
+def test_while_the_printer_is_closed_nothing_is_read(
+    printer: RunningPrinter, doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw, "READY_AGAIN", 0.05)
+    printer.intake.switches = Switches(accepting=False)
+    with closing(doors.connect("raw")) as connection:
+        connection.sendall(PDF)
+        connection.shutdown(socket.SHUT_WR)
+        time.sleep(0.5)
+        assert printer.rows() == []
+        printer.intake.switches = Switches()
+        assert said(connection) == b""
+    assert outcomes(printer) == [("received", "")]
+
+
+def test_a_document_that_meets_a_closed_printer_is_to_be_sent_again(printer: RunningPrinter, doors: Doors) -> None:
+    """The operator closed it in the middle of a connection: reset, and no row says that it was refused."""
+    with closing(doors.connect("raw")) as connection:
+        connection.sendall(PDF)
+        until(lambda: len(printer.rows()) == 1)
+        printer.intake.switches = Switches(accepting=False)
+        with pytest.raises(ConnectionError):
+            connection.sendall(POSTSCRIPT)
+            connection.shutdown(socket.SHUT_WR)
+            said(connection)
+            raise AssertionError("closed in order")
     assert outcomes(printer) == [("received", "")]
 
 
