@@ -529,7 +529,7 @@ def test_kills_lose_and_double_nothing(make: Make, seed: int) -> None:
     kills = interrupted = 0
     while dropping.names() or dropping.taking():
         with process(dropping) as running:
-            time.sleep(random.uniform(0.1, 0.5))
+            time.sleep(random.uniform(0.1, 0.3))
             kills += running.poll() is None
             running.kill()
         interrupted += bool(dropping.taking())
