@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
 from printerd.ipp.attributes import attribute
@@ -189,17 +190,26 @@ def test_a_document_arrives_as_it_was_printed(
     assert dict(ticket.options) == {"copies": "3", "media": "A4", "invoice-printer-x": "a b"}
 
 
-@pytest.mark.parametrize(("language", "words"), [("C", "neither PDF"), ("fr_FR.UTF-8", "ni PDF")])
+@pytest.mark.parametrize(("language", "words"), [("C", "is a picture"), ("fr_FR.UTF-8", "est une image")])
 def test_what_cannot_be_taken_is_refused_in_words(queue: Queue, tmp_path: Path, language: str, words: str) -> None:
     """A picture ends its own job, in the sender's language; the queue goes on."""
     ended = queue.ended(queue.send(png(tmp_path / "x.png"), language=language))
     assert ended["job-state"] == "7"
     assert words in ended["job-printer-state-message"]
-    assert [row.reason and row.reason["code"] for row in queue.rows(JobState.ABORTED)] == ["unknown-format"]
+    assert [row.reason and row.reason["code"] for row in queue.rows(JobState.ABORTED)] == ["picture"]
     path = tmp_path / "text"
     path.write_bytes(TEXT)
     assert queue.ended(queue.send(path))["job-state"] == "9"
     assert "is idle" in queue.cups.run("lpstat", "-p", queue.name)
+
+
+def test_a_jpeg_is_taken_for_a_person_to_see(queue: Queue, tmp_path: Path) -> None:
+    """Byte for byte, as by IPP; nothing turns it into a page."""
+    file = tmp_path / "x.jpg"
+    Image.new("L", (8, 8)).save(file)
+    assert queue.ended(queue.send(file))["job-state"] == "9"
+    (row,) = queue.rows()
+    assert (row.ticket.media_type, row.original) == ("image/jpeg", sha256(file)[0])
 
 
 def test_a_job_of_two_files_is_two_documents(queue: Queue, invoices: list[Path]) -> None:
