@@ -143,6 +143,8 @@ REFUSALS = [
     pytest.param(
         replace(TICKET, media_type=""), [b"\x2b\xd2\x04\x29\x00\x00", "FA 42".encode("cp037")], {}, "ebcdic", id="SCS"
     ),
+    pytest.param(replace(TICKET, media_type=""), [b"\x5a\x00\x10\xd3\xa8\xa8" + bytes(11)], {}, "ebcdic", id="AFP"),
+    pytest.param(replace(TICKET, media_type=""), [b"\x1b@FA-2026-0042"], {}, "esc-p", id="ESC/P"),
     pytest.param(replace(TICKET, media_type=""), [b"RaS3" + bytes(2000)], {}, "cups-raster", id="CUPS raster"),
     pytest.param(replace(TICKET, media_type=""), [b"PK\x03\x04\x14\0\6\0"], {}, "zip", id="office file"),
     pytest.param(replace(TICKET, media_type="image/png"), [b"\x89PNG"], {}, "format-error", id="declared PNG"),
@@ -209,6 +211,12 @@ def test_formats_are_told_by_their_first_bytes(house: House) -> None:
                 assert job.original.media_type == job.ticket.media_type == media_type
 
     house.run(work)
+
+
+@pytest.mark.parametrize("text", ["Remise +£50 net\n", "Solde +\u00a012,00\n", "@ @@ contact@client.fr\n"])
+def test_text_is_not_taken_for_ebcdic(text: str) -> None:
+    """UTF-8 has bytes that SCS and EBCDIC have, too: a plus before a pound, an at sign."""
+    assert formats.sniff(text.encode()) == formats.TEXT
 
 
 def test_low_disk_space_refuses_before_it_is_full(tmp_path: Path) -> None:

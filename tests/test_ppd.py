@@ -36,8 +36,8 @@ def test_cups_finds_no_fault() -> None:
 @pytest.mark.parametrize(
     ("language", "shown"),
     [
-        ("C", "Page Size|A4|A4|US Letter|A5|A3|US Legal"),
-        ("fr_FR.UTF-8", "Format du papier|A4|A4|Lettre US|A5|A3|Légal US"),
+        ("C", "Page Size|A4|A4|US Letter|A5|A3|US Legal|4 x 6 in"),
+        ("fr_FR.UTF-8", "Format du papier|A4|A4|Lettre US|A5|A3|Légal US|10 x 15 cm"),
     ],
 )
 def test_papers_are_shown_in_two_languages(language: str, shown: str) -> None:

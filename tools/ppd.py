@@ -26,7 +26,7 @@ FILTERS: Mapping[str, int] = {
     "image/jpeg": 0,
 }
 """What is handed on as it is, and its cost. PostScript must be cheaper than PDF, else CUPS converts it to PDF itself.
-Pictures are refused by the daemon, which says so; CUPS would wrap them in a PDF without text."""
+Pictures are refused or held by the daemon, which says so; CUPS would wrap them in a PDF without text."""
 
 UNITS: Mapping[str, Decimal] = {"mm": Decimal(72) / Decimal("25.4"), "in": Decimal(72)}
 """Points of a unit (PWG 5101.1 section 5)."""
@@ -74,8 +74,8 @@ def sizes() -> dict[str, tuple[str, str]]:
 
 
 def _name(size: str) -> str:
-    """``iso_a4_210x297mm`` is ``A4``, ``na_letter_8.5x11in`` is ``Letter`` (PWG 5101.1)."""
-    return size.split("_")[1].capitalize()
+    """``iso_a4_210x297mm`` is ``A4``, ``na_index-4x6_4x6in`` ``4x6`` (PWG 5101.1)."""
+    return size.split("_")[1].rpartition("-")[2].capitalize()
 
 
 def _points(size: str) -> tuple[str, str]:
@@ -107,8 +107,8 @@ def lines() -> Iterator[str]:
     yield from (f'*fr.PageRegion {name}/{FRENCH.get(name, name)}: ""' for name in sizes())
 
 
-FRENCH: Mapping[str, str] = {"Letter": "Lettre US", "Legal": "Légal US"}
-ENGLISH: Mapping[str, str] = {"Letter": "US Letter", "Legal": "US Legal"}
+FRENCH: Mapping[str, str] = {"Letter": "Lettre US", "Legal": "Légal US", "4x6": "10 x 15 cm"}
+ENGLISH: Mapping[str, str] = {"Letter": "US Letter", "Legal": "US Legal", "4x6": "4 x 6 in"}
 
 
 def _choices(keyword: str) -> Iterator[str]:
