@@ -116,7 +116,15 @@ def _capture_app(layout: Layout, settings: Settings, sockets: Mapping[str, socke
         zone=ZoneInfo(settings.time_zone),
         doors=(*_doors(settings, sockets, database, blobs, intake), *_folders(layout, settings, intake)),
     )
-    pages = console.application(database, blobs, names=names, language=settings.language, firm=firm, wake=ring)
+    pages = console.application(
+        database,
+        blobs,
+        names=names,
+        language=settings.language,
+        firm=firm,
+        doors={name: shown(one) for name, one in sockets.items()},
+        wake=ring,
+    )
 
     async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """The printer has its path; everything else is the console's."""

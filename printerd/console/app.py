@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import socket
 from base64 import b64encode
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from printerd.console import login, texts, views
+from printerd.console import login, texts, views, ways
 from printerd.console.pages import Pages
 from printerd.errors import DocumentError, RequestError, TransientError
 from printerd.storage.blobs import Blobs
@@ -53,19 +54,22 @@ def application(
     database: Database,
     blobs: Blobs,
     *,
-    names: Collection[str],
+    names: Sequence[str],
     language: str,
     firm: str,
+    doors: Mapping[str, str],
     wake: Callable[[], None],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ASGIApp:
-    """The console. ``names`` are this machine's host names.
+    """The console. ``names`` are this machine's host names, and the first is what others call it; ``doors`` are the
+    ways in that are open, by their settings in ``listen``, as HOST:PORT or ``unix:///PATH``.
 
     ``language`` is that of the print queue, and for browsers that ask for none of ours.
     ``wake`` tells the worker that there is something to do; ``clock`` gives aware times.
     """
     pages = Pages(HERE / "templates", HERE / "static", firm=firm)
-    desk = views.Desk(database, blobs, pages, wake, clock, language)
+    place = ways.Place(doors, names[0] if names else socket.gethostname())
+    desk = views.Desk(database, blobs, pages, place, wake, clock, language)
     door = Door(database, pages, clock)
     static = GZipMiddleware(Static(directory=HERE / "static"))
     inside = Starlette(

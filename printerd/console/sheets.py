@@ -23,6 +23,9 @@ class Look:
 
 
 LOOKS = {
+    "add.tested": Look("check", "good"),
+    "add.documented": Look("book", "quiet"),
+    "add.shut": Look("ban", "quiet"),
     "state.waiting": Look("hand", "warn"),
     "state.checking": Look("clock", "quiet"),
     "state.ready": Look("clock", "quiet"),

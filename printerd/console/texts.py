@@ -19,6 +19,45 @@ TEXTS: dict[str, dict[str, str]] = {
         "nav": "Main",
         "nav.invoices": "Invoices",
         "nav.jobs": "Print jobs",
+        "nav.add-printer": "Printer",
+        "add.title": "Add this printer",
+        "add.lead": "What to do on each system that prints.",
+        "add.tested": "Tested",
+        "add.documented": "From its documentation",
+        "add.shut": "Not open yet",
+        "add.near": "So far, only this machine can print here. IT opens it to the network with listen.ipp in the "
+        "settings.",
+        "add.shut.lpd": "IT opens it with listen.lpd and listen.networks in the settings.",
+        "add.shut.raw": "IT opens it with listen.raw and listen.networks in the settings.",
+        "add.shut.backend": "It comes with the installed service; by hand, IT opens it with listen.backend.",
+        "add.pdf": "Where there is a choice, print as PDF or PostScript. A picture of an invoice cannot be read: "
+        "it waits for a person.",
+        "way.windows": "Windows 10 and 11",
+        "way.windows.steps": "Settings → Bluetooth & devices → Printers & scanners → Add device → Add manually.\n"
+        "Choose “Select a shared printer by name” and enter http://{host}:{port}/ipp/print\n"
+        "As driver choose “Microsoft IPP Class Driver”.\n"
+        "Or in PowerShell, as administrator:",
+        "way.macos": "macOS",
+        "way.macos.steps": "System Settings → Printers & Scanners → Add Printer → IP (the globe).\n"
+        "Address {host}:{port}, protocol IPP, queue ipp/print.\n"
+        "Use: AirPrint.",
+        "way.cups": "Linux (CUPS), and macOS in a terminal",
+        "way.cups.steps": "On the machine that prints, as administrator:",
+        "way.server": "An ERP on this server",
+        "way.server.steps": "Here, as root; documents then arrive byte for byte:",
+        "way.sap": "SAP",
+        "way.sap.steps": "Transaction SPAD → output device → create.\n"
+        "Access method U (Unix: print via LPD), destination host {host}, host printer invoices.\n"
+        "Device type POST2 (PostScript), or a PDF one such as PDF1. An HPLJ type sends PCL, which is refused.",
+        "way.ibmi": "IBM i (AS/400)",
+        "way.ibmi.steps": "Use host print transform with a customizing object that makes plain text or PDF: "
+        "TRANSFORM(*NO) sends EBCDIC, which is refused.\n"
+        "For an address instead of a name write RMTSYS(*INTNETADR) INTNETADR('…').",
+        "way.lpd": "Other systems with LPD",
+        "way.lpd.steps": "Host {host}, queue invoices. With CUPS for instance:",
+        "way.raw": "Systems that know only an address and a port",
+        "way.raw.steps": "Address {host}, port {port}, without any bidirectional communication. "
+        "Nothing tells the sender of a refusal: look at the print jobs here. To try it:",
         "signed-in": "Signed in as {who}",
         "logout": "Sign out",
         "login.title": "Sign in",
@@ -334,6 +373,46 @@ TEXTS: dict[str, dict[str, str]] = {
         "nav": "Principale",
         "nav.invoices": "Factures",
         "nav.jobs": "Impressions",
+        "nav.add-printer": "Imprimante",
+        "add.title": "Ajouter cette imprimante",
+        "add.lead": "Ce qu’il faut faire sur chaque système qui imprime.",
+        "add.tested": "Testé",
+        "add.documented": "D’après sa documentation",
+        "add.shut": "Pas encore ouvert",
+        "add.near": "Pour l’instant, seule cette machine peut imprimer ici. Le service informatique l’ouvre au réseau "
+        "avec listen.ipp dans les réglages.",
+        "add.shut.lpd": "Le service informatique l’ouvre avec listen.lpd et listen.networks dans les réglages.",
+        "add.shut.raw": "Le service informatique l’ouvre avec listen.raw et listen.networks dans les réglages.",
+        "add.shut.backend": "Fourni avec le service installé ; à la main, listen.backend l’ouvre.",
+        "add.pdf": "Partout où il y a le choix, imprimez en PDF ou en PostScript. L’image d’une facture ne peut être "
+        "lue : elle attend une personne.",
+        "way.windows": "Windows 10 et 11",
+        "way.windows.steps": "Paramètres → Bluetooth et appareils → Imprimantes et scanners → Ajouter un appareil → "
+        "Ajouter manuellement.\n"
+        "Choisir « Sélectionner une imprimante partagée par nom » et saisir http://{host}:{port}/ipp/print\n"
+        "Comme pilote, choisir « Microsoft IPP Class Driver ».\n"
+        "Ou dans PowerShell, en administrateur :",
+        "way.macos": "macOS",
+        "way.macos.steps": "Réglages Système → Imprimantes et scanners → Ajouter une imprimante → IP (le globe).\n"
+        "Adresse {host}:{port}, protocole IPP, file d’attente ipp/print.\n"
+        "Utiliser : AirPrint.",
+        "way.cups": "Linux (CUPS), et macOS dans un terminal",
+        "way.cups.steps": "Sur la machine qui imprime, en administrateur :",
+        "way.server": "Un ERP sur ce serveur",
+        "way.server.steps": "Ici, en root ; les documents arrivent alors à l’octet près :",
+        "way.sap": "SAP",
+        "way.sap.steps": "Transaction SPAD → périphérique de sortie → créer.\n"
+        "Méthode d’accès U (Unix : impression via LPD), hôte de destination {host}, imprimante hôte invoices.\n"
+        "Type d’unité POST2 (PostScript), ou un type PDF comme PDF1. Un type HPLJ envoie du PCL, qui est refusé.",
+        "way.ibmi": "IBM i (AS/400)",
+        "way.ibmi.steps": "Utiliser la transformation d’impression hôte avec un objet de personnalisation qui produit "
+        "du texte ou du PDF : TRANSFORM(*NO) envoie de l’EBCDIC, qui est refusé.\n"
+        "Pour une adresse au lieu d’un nom, écrire RMTSYS(*INTNETADR) INTNETADR('…').",
+        "way.lpd": "Autres systèmes avec LPD",
+        "way.lpd.steps": "Hôte {host}, file invoices. Avec CUPS par exemple :",
+        "way.raw": "Systèmes qui ne connaissent qu’une adresse et un port",
+        "way.raw.steps": "Adresse {host}, port {port}, sans communication bidirectionnelle. "
+        "Rien ne dit un refus à l’expéditeur : voyez ici les impressions. Pour essayer :",
         "signed-in": "Session de {who}",
         "logout": "Se déconnecter",
         "login.title": "Ouvrir une session",

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from printerd.console import sheets, texts
+from printerd.console import sheets, texts, ways
 from printerd.console.pages import Pages
 from printerd.errors import Failure, RequestError
 from printerd.evidence import acts
@@ -111,6 +111,7 @@ class Desk:
         database: Database,
         blobs: Blobs,
         pages: Pages,
+        place: ways.Place,
         wake: Callable[[], None],
         clock: Callable[[], datetime],
         language: str,
@@ -118,6 +119,7 @@ class Desk:
         self._database = database
         self._blobs = blobs
         self._pages = pages
+        self._place = place
         self._wake = wake
         self._clock = clock
         self._language = language
@@ -163,6 +165,12 @@ class Desk:
             here=_address("/jobs", {"state": tab, "before": before or ""}),
             newer=_address("/jobs", {"state": tab}) if before else "",
             older=_address("/jobs", {"state": tab, "before": lines[ROWS - 1].number}) if more else "",
+        )
+
+    def add_printer(self, request: Request) -> Response:
+        told = self._place.told(request.url.hostname or "")
+        return self._page(
+            request, "add-printer.html", ways=told, near=any(one.near and one.way.door == "ipp" for one in told)
         )
 
     def invoice(self, request: Request) -> Response:
@@ -303,6 +311,7 @@ def routes(desk: Desk) -> list[Route]:
         Route("/invoices/{invoice}/pdf", desk.pdf),
         Route("/invoices/{invoice}/receipts/{number:int}", desk.receipt),
         Route("/invoices/{invoice}/{act}", desk.act, methods=post),
+        Route("/add-printer", desk.add_printer),
         Route("/jobs", desk.jobs),
         Route("/jobs/{number:int}", desk.job),
         Route("/jobs/{number:int}/original", desk.original),

@@ -48,6 +48,7 @@ class Served:
             names=[],
             language="fr",
             firm="Au bon moulin",
+            doors={"ipp": "0.0.0.0:8631", "backend": "unix:///run/backend.sock", "raw": "192.0.2.10:9100"},
             wake=self._wake,
             clock=lambda: datetime.now(UTC),
         )
@@ -175,6 +176,7 @@ PAGES = (
     "/invoices",
     "/invoices?state=rejected",
     "/jobs",
+    "/add-printer",
     "/jobs/2",
     "/jobs/3",
     "/zzz",

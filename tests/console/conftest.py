@@ -19,6 +19,7 @@ from printerd.storage.database import Database
 from tests import archive_rows as rows
 
 NAME = "printer.test"
+DOORS = {"ipp": "0.0.0.0:8631", "lpd": "192.0.2.10:515"}
 
 
 class Browser:
@@ -85,6 +86,7 @@ def console(tmp_path: Path) -> Iterator[Console]:
         names=[NAME],
         language="fr",
         firm="Au bon moulin",
+        doors=DOORS,
         wake=lambda: made.woken.append(made.now),
         clock=lambda: made.now,
     )
