@@ -135,8 +135,8 @@ def doubt_everything(connection: sqlite3.Connection, at: datetime) -> int:
 
 def claim(connection: sqlite3.Connection, office: Office, patience: Patience, at: datetime) -> Sending | float | None:
     """Take the next letter that is due, in phase ``connect``; else the time when one will be, else ``None``."""
-    _drop_expired(connection, at)
-    row = _first(connection, "ASC")
+    while (row := _first(connection, "ASC")) and _has_ended(connection, row, at):
+        _fail(connection, row, "", "expired", at)
     if row is None:
         return None
     if row["next_at"] > at.timestamp():
@@ -166,15 +166,11 @@ def _first(connection: sqlite3.Connection, order: Literal["ASC", "DESC"]) -> Any
     return connection.execute(query).fetchone()
 
 
-def _drop_expired(connection: sqlite3.Connection, at: datetime) -> None:
-    """A link that has ended is not mailed any more."""
-    rows = connection.execute(
-        """SELECT outbox.* FROM outbox JOIN deliveries ON deliveries.id = outbox.delivery
-           WHERE outbox.state = 'PENDING' AND outbox.next_at <= ? AND deliveries.expires_at <= ?""",
-        (at.timestamp(), stamp(at)),
-    ).fetchall()
-    for row in rows:
-        _fail(connection, row, "", "expired", at)
+def _has_ended(connection: sqlite3.Connection, row: sqlite3.Row, at: datetime) -> bool:
+    """A letter that is due and whose link has ended is not mailed any more."""
+    query = "SELECT 1 FROM deliveries WHERE id = ? AND expires_at <= ?"
+    ended = connection.execute(query, (row["delivery"], stamp(at))).fetchone()
+    return row["next_at"] <= at.timestamp() and ended is not None
 
 
 def enter(connection: sqlite3.Connection, row: str, phase: Phase) -> None:
