@@ -95,7 +95,22 @@ def _folder_or_none(value: str) -> str:
     raise ValueError("give a whole path, for example /srv/invoices")
 
 
+def _recipient(value: str) -> str:
+    from email_validator import EmailNotValidError, validate_email  # for who sets it alone
+
+    try:
+        validate_email(
+            value if "@" in value else f"all@{value}", check_deliverability=False, globally_deliverable=False
+        )
+    except EmailNotValidError:
+        raise ValueError("give an address, or a domain: firm.example") from None
+    if not value.isascii() or "," in value:
+        raise ValueError("give it in ASCII, an international domain as xn--…")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
+Recipient = Annotated[str, AfterValidator(_recipient)]
 FolderOrNone = Annotated[str, AfterValidator(_folder_or_none)]
 OwnAddress = Annotated[str, AfterValidator(_own_address)]
 Network = Annotated[str, AfterValidator(_network)]
@@ -138,6 +153,17 @@ class Limits(Section):
 class Jobs(Section):
     report_within: float = Field(30, gt=0, description="Seconds until a print job is shown as completed at the latest.")
     multiple_operation_time_out: int = Field(60, gt=0, description="Seconds that an open job waits for its document.")
+
+
+class Choices(Section):
+    routes: tuple[Literal["mail", "paper", "both", "hold-for-review"], ...] = Field(
+        ("mail", "paper", "both", "hold-for-review"),
+        description="Ways that senders may choose for their invoices, beside that of the customer's record.",
+    )
+    copies: tuple[Recipient, ...] = Field(
+        (),
+        description="Addresses, and whole domains, to which senders may have a copy of the mail sent; none when empty.",
+    )
 
 
 class Folders(Section):
@@ -237,6 +263,7 @@ class Settings(BaseSettings):
     listen: Listen = Listen()
     limits: Limits = Limits()
     jobs: Jobs = Jobs()
+    choices: Choices = Choices()
     folders: Folders = Folders()
     signature: Signature = Signature()
     timestamp: TimestampSection = TimestampSection()

@@ -51,6 +51,8 @@ SILENCE = 300.0
 LONGEST_ANSWER = 64 * 1024
 KEPT = re.compile(r"invoice-printer-.*|media")
 """The options of a job that are handed on, beside its copies."""
+CUSTOM = "Custom."
+"""What a PPD option has before a value that people wrote themselves (https://www.cups.org/doc/spec-ppd.html)."""
 SENTENCES: Mapping[str, Mapping[str, str]] = {
     "away": {
         "en": "The invoice printer is away ({why}); the job waits for it.",
@@ -85,7 +87,7 @@ class Job:
         """What is said before the document."""
         # A filter that writes to us has made the copies already (backend(7)).
         kept = {"copies": self.copies if self.file else "1"}
-        kept |= {name: value for name, value in self.options.items() if KEPT.fullmatch(name)}
+        kept |= {name: value.removeprefix(CUSTOM) for name, value in self.options.items() if KEPT.fullmatch(name)}
         return {
             "queue": parse_qs(urlsplit(self.uri).query).get("queue", [""])[-1],
             "user": self.user,

@@ -25,6 +25,7 @@ from typing import Any, Final, Self, TypeVar
 
 import sqlalchemy as sa
 
+from printerd.choices import ANYTHING, DEFAULTS, Policy
 from printerd.errors import TransientError
 from printerd.model import CapturedJob, JobId, JobState, Ticket
 from printerd.refusals import Refused
@@ -35,6 +36,7 @@ from printerd.storage.instance import Switches
 from printerd.storage.jobs import Wait
 from printerd.storage.spool import PIECE, SPOOLED, Room, Spool, Upload
 from printerd.storage.writer import Writer
+from printerd.terminal import plain
 
 THREADS: Final = 8
 PAUSED: Final = Wait("printer-stopped")
@@ -79,6 +81,7 @@ class Intake:
     the disk, both in bytes. ``committed`` is called, in the loop, whenever there is
     something for the worker. ``document_timeout`` is how many seconds a job without
     a document waits for it (RFC 8011 section 5.4.31, multiple-operation-time-out).
+    ``policy`` is what senders may choose for their invoices.
     Messages for people are written in ``language``.
     """
 
@@ -91,11 +94,13 @@ class Intake:
         free_space: int,
         committed: Callable[[], None],
         document_timeout: int = 60,
+        policy: Policy = ANYTHING,
         language: str = "en",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.document_limit = document_limit
         self.document_timeout = document_timeout
+        self.policy = policy
         self._database = database
         self._blobs = blobs
         self._language = language
@@ -150,6 +155,7 @@ class Intake:
         self._uploading |= uploading
         try:
             self._require_accepting()
+            self._require_allowed(ticket)
             if expected is not None and expected > self.document_limit:
                 raise Refused("too-large", limit=self.document_limit)
             with Upload(self._room, expected) as upload:
@@ -164,6 +170,16 @@ class Intake:
             raise
         finally:
             self._uploading -= uploading
+
+    def _require_allowed(self, ticket: Ticket) -> None:
+        """IPP has left out what is not to be had, and told its client; other doors have no way but this to say so."""
+        if wrong := self.policy.wrong(ticket.options):
+            raise Refused(
+                "choice" if wrong.allowed else "unknown-choice",
+                option=plain(wrong.name[:80]),
+                value=plain(wrong.value[:80]),
+                allowed=", ".join(wrong.allowed or DEFAULTS),
+            )
 
     async def _fill(self, spool: Spool, upload: Upload, stream: AsyncIterator[bytes]) -> None:
         """The whole document; a plain small one is left to the writer. No other waits for what a large one costs."""

@@ -156,6 +156,28 @@ REASONS: Mapping[str, Wording] = {
             f"Add a contact: {IMPORT.format(name='FILE')}",
         ),
     ),
+    "review": Wording(
+        (
+            "L’expéditeur a demandé une vérification avant l’envoi.",
+            f"Vérifiez la page, puis laissez-la partir : {RELEASE}. Sinon : {REJECT}",
+        ),
+        (
+            "The sender asked for a review before it is sent.",
+            f"Look at the page, then let it go: {RELEASE}. If not: {REJECT}",
+        ),
+        acceptable=True,
+    ),
+    "other-template": Wording(
+        (
+            "La mise en page est celle du modèle {template}, et non {chosen} comme demandé.",
+            f"Comparez avec la page. À envoyer malgré tout : {RELEASE}. Sinon : {REJECT}",
+        ),
+        (
+            "The layout is that of template {template}, not {chosen} as chosen.",
+            f"Compare with the page. To be sent all the same: {RELEASE}. If not: {REJECT}",
+        ),
+        acceptable=True,
+    ),
     "internal": Wording(
         (
             "Une erreur du programme a interrompu ce travail ; elle est notée dans le journal.",

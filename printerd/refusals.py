@@ -214,6 +214,20 @@ CAUSES: Final[Mapping[str, Cause]] = {
             "fr": "Le champ « {field} » de {file} doit figurer une seule fois, sur une ligne de 255 octets au plus.",
         },
     ),
+    "choice": Cause(
+        0x040B,
+        {
+            "en": "The option {option} cannot be “{value}” here. It can be: {allowed}.",
+            "fr": "L’option {option} ne peut pas valoir «\u00a0{value}\u00a0» ici. Valeurs possibles\u00a0: {allowed}.",
+        },
+    ),
+    "unknown-choice": Cause(
+        0x040B,
+        {
+            "en": "There is no option {option}. There are: {allowed}.",
+            "fr": "L’option {option} n’existe pas. Options possibles\u00a0: {allowed}.",
+        },
+    ),
     "sidecar-document": Cause(
         0x0411,
         {

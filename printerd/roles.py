@@ -21,7 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 from zoneinfo import ZoneInfo
 
-from printerd import config, systemd, wake
+from printerd import choices, config, systemd, wake
 from printerd.config import Settings
 from printerd.errors import ConfigurationError
 from printerd.storage import instance
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PRINTER_NAME = "Invoice Printer"
 QUEUES: Mapping[str, str] = {"invoices": PRINTER_NAME}
 """The printers by the names under which queues address them."""
+SHIPPED = Path(__file__).parent / "pipeline/templates"
 CHECKPOINT_EVERY = 60.0
 """Seconds between two signed heads of the ledger, while it grows."""
 TELL_EVERY = 5
@@ -98,6 +99,11 @@ def _capture_app(layout: Layout, settings: Settings, sockets: Mapping[str, socke
         free_space=settings.limits.free_space,
         committed=ring,
         document_timeout=settings.jobs.multiple_operation_time_out,
+        policy=choices.Policy(
+            settings.choices.routes,
+            settings.choices.copies,
+            partial(choices.template_names, (SHIPPED, layout.templates)),
+        ),
         language=settings.language,
     )
     firm = next((one.name for one in settings.issuers.values()), PRINTER_NAME)

@@ -132,7 +132,10 @@ class Checkpoint(_Strict):
 
 
 class Delivery(_Strict):
-    """One document for one customer and his contacts. In rehearsal every letter goes to ``rehearsal_to``."""
+    """One document for one customer and his contacts. In rehearsal every letter goes to ``rehearsal_to``.
+
+    ``copies`` are told who was written to, and get no link.
+    """
 
     mode: Literal["live", "rehearsal"]
     rehearsal_to: Mailbox | None
@@ -144,6 +147,7 @@ class Delivery(_Strict):
     document: Document
     policy: Policy
     checkpoint: Checkpoint
+    copies: Annotated[tuple[Mailbox, ...], Field(max_length=5)] = ()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -151,6 +155,8 @@ class Delivery(_Strict):
             raise ValueError("rehearsal_to is for mode rehearsal, and needed there")
         if len({contact.id for contact in self.contacts}) != len(self.contacts):
             raise ValueError("two contacts have the same id")
+        if len(set(self.copies)) != len(self.copies):
+            raise ValueError("two copies go to the same address")
         return self
 
     @property
@@ -189,6 +195,6 @@ class Revocation(_Strict):
 
 
 def content_digest(value: BaseModel, *more: str) -> str:
-    """The identity of a request's content: a repeat has the same."""
-    text = canonical(value.model_dump(mode="json")) + "".join(more)
+    """The identity of a request's content: a repeat has the same, also one from before a key was added."""
+    text = canonical(value.model_dump(mode="json", exclude_unset=True)) + "".join(more)
     return hashlib.sha256(text.encode()).hexdigest()

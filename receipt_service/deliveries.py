@@ -14,7 +14,7 @@ from .database import stamp
 from .letters import Letter, Office, compose, compose_copy
 
 COPY = ""
-"""The contact of an outbox row that is accounting's copy: no customer's, so it makes no event."""
+"""The contact of an outbox row that is a copy, accounting's or the sender's: no customer's, so it makes no event."""
 
 
 def accept(
@@ -60,8 +60,13 @@ def _write_to_all(
 ) -> None:
     for contact in delivery.contacts:
         _write_to(connection, office, delivery_id, delivery_id, delivery, contact, at)
-    if office.copy_to and not delivery.specimen:
-        _put(connection, office, delivery_id, delivery_id, COPY, compose_copy(office, delivery, at), at)
+    if delivery.specimen:
+        return
+    if office.copy_to:
+        _put(connection, office, delivery_id, delivery_id, COPY, compose_copy(office, delivery, office.copy_to, at), at)
+    for address in delivery.copies:
+        dispatch = str(uuid5(NAMESPACE_URL, f"{delivery_id} {address}"))
+        _put(connection, office, dispatch, delivery_id, COPY, compose_copy(office, delivery, address, at), at)
 
 
 def _check(connection: sqlite3.Connection, delivery: Delivery, at: datetime) -> None:

@@ -89,10 +89,12 @@ def compose(office: Office, delivery: Delivery, contact: Contact, token: str, at
     return Letter(head["Message-ID"], parseaddr(office.sender)[1], recipient, wire, _masked(wire, token).decode())
 
 
-def compose_copy(office: Office, delivery: Delivery, at: datetime) -> Letter:
-    """The note to accounting (``smtp.bcc``): who was written to, without any customer's link."""
+def compose_copy(office: Office, delivery: Delivery, address: str, at: datetime) -> Letter:
+    """The note to accounting (``smtp.bcc``) or to whom the sender named: who was written to, without any customer's
+    link.
+    """
     words = facts(delivery, delivery.contacts[0]) | {"again": False}
-    head = _head(office, envelope_address(office.copy_to), "", words["reply_to"], at)
+    head = _head(office, envelope_address(address), "", words["reply_to"], at)
     subject = office.templates.get_template(f"{delivery.language}/subject.txt").render(words)
     message = _message(head, subject)
     people = [f"{person.shown} <{person.email}>" for person in delivery.contacts]

@@ -1,7 +1,9 @@
 """Makes ppd/invoice-printer.ppd, the driver of the CUPS queue, from what the printer claims to be.
 
-One rule: what the PPD offers is what the daemon honours. Sizes are those of the IPP printer, and documents are handed
-on as they are: its filters do nothing, and their costs are such that CUPS prefers them to any conversion of its own.
+One rule: what the PPD offers is what the daemon honours. Sizes and choices are those of the IPP printer, and documents
+are handed on as they are: its filters do nothing, and their costs are such that CUPS prefers them to any conversion of
+its own. A choice has the name and the words of its IPP attribute, and the backend hands it on; templates and addresses,
+which a file cannot know, are written by hand.
 
 Written as Adobe's PPD specification 4.3 wants it, with CUPS's extensions (https://www.cups.org/doc/spec-ppd.html).
 Run ``python tools/ppd.py`` after a change; a test compares.
@@ -14,7 +16,9 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
+from printerd.choices import COPY_TO, DEFAULTS, ROUTE, TEMPLATE, Way
 from printerd.listener.printer import MODEL, OPTIONS
+from printerd.listener.resources import NAMES
 
 PAGE = Path(__file__).parent.parent / "ppd" / "invoice-printer.ppd"
 
@@ -101,10 +105,12 @@ def lines() -> Iterator[str]:
         yield f'*ImageableArea {name}: "{MARGIN} {MARGIN} {right} {top}"'
         yield f'*PaperDimension {name}: "{width} {height}"'
     yield ""
+    yield from _choices_of_invoices()
     yield '*fr.Translation PageSize/Format du papier: ""'
     yield from (f'*fr.PageSize {name}/{FRENCH.get(name, name)}: ""' for name in sizes())
     yield '*fr.Translation PageRegion/Format du papier: ""'
     yield from (f'*fr.PageRegion {name}/{FRENCH.get(name, name)}: ""' for name in sizes())
+    yield from _choices_in_french()
 
 
 FRENCH: Mapping[str, str] = {"Letter": "Lettre US", "Legal": "Légal US", "4x6": "10 x 15 cm"}
@@ -120,6 +126,46 @@ def _choices(keyword: str) -> Iterator[str]:
         yield f'*{keyword} {name}/{ENGLISH.get(name, name)}: "<</PageSize[{width} {height}]>>setpagedevice"'
     yield f"*CloseUI: *{keyword}"
     yield ""
+
+
+CHOICES: Mapping[str, tuple[str, ...]] = {ROUTE: tuple(Way), TEMPLATE: ("automatic",), COPY_TO: ("none",)}
+"""The words of each choice, the default first."""
+WRITTEN: Mapping[str, tuple[str, str, str]] = {
+    TEMPLATE: ("Name", "Name of the template", "Nom du modèle"),
+    COPY_TO: ("Addresses", "Addresses, separated by commas", "Adresses, séparées par des virgules"),
+}
+"""What people write themselves: the parameter, and its name in English and French."""
+GROUP, GROUP_FRENCH = "Invoices", "Factures"
+OWN, OWN_FRENCH = "Other", "Autre"
+
+
+def _choices_of_invoices() -> Iterator[str]:
+    words = NAMES["en"]
+    yield f"*OpenGroup: Invoices/{GROUP}"
+    for name, values in CHOICES.items():
+        yield f"*OpenUI *{name}/{words[name]}: PickOne"
+        yield f"*OrderDependency: 20 AnySetup *{name}"
+        yield f"*Default{name}: {DEFAULTS[name]}"
+        yield from (f'*{name} {value}/{words[f"{name}.{value}"]}: ""' for value in values)
+        yield f"*CloseUI: *{name}"
+        if name in WRITTEN:
+            parameter, called, _ = WRITTEN[name]
+            yield f'*Custom{name} True/{OWN}: ""'
+            yield f"*ParamCustom{name} {parameter}/{called}: 1 string 1 255"
+    yield "*CloseGroup: Invoices"
+    yield ""
+
+
+def _choices_in_french() -> Iterator[str]:
+    words = NAMES["fr"]
+    yield f'*fr.Translation Invoices/{GROUP_FRENCH}: ""'
+    for name, values in CHOICES.items():
+        yield f'*fr.Translation {name}/{words[name]}: ""'
+        yield from (f'*fr.{name} {value}/{words[f"{name}.{value}"]}: ""' for value in values)
+        if name in WRITTEN:
+            parameter, _, called = WRITTEN[name]
+            yield f'*fr.Custom{name} True/{OWN_FRENCH}: ""'
+            yield f'*fr.ParamCustom{name} {parameter}/{called}: ""'
 
 
 def page() -> str:

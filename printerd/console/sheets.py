@@ -99,6 +99,8 @@ REMEDIES = {
     "dates": "remedy.accept",
     "number-used": "remedy.number",
     "first-rejected": "remedy.rejected",
+    "review": "remedy.review",
+    "other-template": "remedy.accept",
     "unknown-customer": "remedy.customer",
     "no-address": "remedy.contact",
     "reader-died": "remedy.retry",

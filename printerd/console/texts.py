@@ -189,6 +189,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "If not, reject the invoice.",
         "remedy.number": "If the number was misread, correct it below. If it was issued twice, reject this one.",
         "remedy.rejected": "If it is to be sent all the same, release it. If not, reject this print too.",
+        "remedy.review": "Look at the page. Release the invoice if it may be sent; if not, reject it.",
         "remedy.retry": "Have the print job read again, or print the invoice again from the ERP.",
         "correct.title": "Correct what was read",
         "correct.note": "A correction changes what we read, never the page. It is written to the ledger under "
@@ -239,6 +240,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "why.no consent": "The customer has not agreed to electronic invoices.",
         "why.paper is the customer's route": "The customer wants paper.",
         "why.consent": "The customer has agreed to electronic invoices.",
+        "why.paper was chosen": "The sender chose paper.",
+        "why.mail was chosen": "The sender chose mail, and the customer has agreed to electronic invoices.",
+        "why.both was chosen": "The sender chose mail and paper.",
+        "why.mail was chosen, no consent": "The sender chose mail, but the customer has not agreed to electronic "
+        "invoices: paper it is.",
         "delivery.rehearsal": "Rehearsal: nothing here counts, the mail went to the rehearsal address.",
         "delivery.expires": "Link good until {day}",
         "delivery.due": "It leaves within seconds.",
@@ -547,6 +553,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "remedy.number": "Si le numéro est mal lu, corrigez-le ci-dessous. S’il a été émis deux fois, rejetez "
         "celle-ci.",
         "remedy.rejected": "Si elle doit partir malgré tout, libérez-la. Sinon, rejetez aussi cette impression.",
+        "remedy.review": "Vérifiez la page. Si la facture peut partir, libérez-la ; sinon, rejetez-la.",
         "remedy.retry": "Relancez la lecture de l’impression, ou réimprimez la facture depuis l’ERP.",
         "correct.title": "Corriger la lecture",
         "correct.note": "Une correction change ce que nous avons lu, jamais la page. "
@@ -597,6 +604,11 @@ TEXTS: dict[str, dict[str, str]] = {
         "why.no consent": "Le client n’a pas accepté la facture électronique.",
         "why.paper is the customer's route": "Le client veut du papier.",
         "why.consent": "Le client a accepté la facture électronique.",
+        "why.paper was chosen": "L’expéditeur a choisi le papier.",
+        "why.mail was chosen": "L’expéditeur a choisi le courriel, et le client a accepté la facture électronique.",
+        "why.both was chosen": "L’expéditeur a choisi le courriel et le papier.",
+        "why.mail was chosen, no consent": "L’expéditeur a choisi le courriel, mais le client n’a pas accepté la "
+        "facture électronique : ce sera du papier.",
         "delivery.rehearsal": "Répétition : rien ne compte ici, le courriel est parti à l’adresse de répétition.",
         "delivery.expires": "Lien valable jusqu’au {day}",
         "delivery.due": "Départ dans quelques secondes.",

@@ -8,7 +8,7 @@ Everything here is pure; :mod:`printerd.delivery.edge` does the calls.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -50,12 +50,14 @@ def delivery_facts(
     head: tuple[int, Digest],
     mode: Mode,
     rehearsal_to: str,
+    copies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The body of ``PUT /deliveries/{id}``. The same arguments give the same body: repeating it makes nothing new.
 
-    ``head`` is the ledger's size and RFC 6962 root. In rehearsal the mail goes to ``rehearsal_to`` alone.
+    ``head`` is the ledger's size and RFC 6962 root. In rehearsal the mail goes to ``rehearsal_to`` alone. ``copies``
+    are addresses that are told of the mail; without any the key is left out, as before there was one.
     """
-    return {
+    return ({"copies": list(copies)} if copies else {}) | {
         "mode": mode.value,
         "rehearsal_to": rehearsal_to or None if mode is Mode.REHEARSAL else None,
         "language": customer.language,

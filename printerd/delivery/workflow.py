@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from printerd import logs, metrics
+from printerd import choices, logs, metrics
 from printerd.delivery import collect, contract, journal, paper, routes
 from printerd.delivery.collect import Due, Ordered
 from printerd.delivery.edge import EdgeClient
@@ -100,22 +100,24 @@ class Delivering:
         known = customers.find(connection, {(invoice.customer_code, "") for invoice in fresh})
         doubt, mode, head = _doubt(connection), instance.mode(connection), _witness(connection)
         rows = [
-            self._delivery_of(invoice, known.get((invoice.customer_code, "")), mode, head, now)
-            | {"state": DeliveryState.HELD if doubt(invoice.number) else DeliveryState.DUE}
+            row | {"state": DeliveryState.HELD if doubt(invoice.number) else DeliveryState.DUE}
             for invoice in fresh
+            for row in self._deliveries_of(invoice, known.get((invoice.customer_code, "")), mode, head, now)
         ]
         connection.execute(_DELIVER, rows)
 
-    def _delivery_of(
+    def _deliveries_of(
         self, invoice: sa.Row[Any], customer: Customer | None, mode: Mode, head: tuple[int, Digest], now: datetime
-    ) -> dict[str, Any]:
+    ) -> list[dict[str, Any]]:
+        """One for each way that the invoice goes."""
         if customer is None:
             raise DocumentError(
                 f"Customer {invoice.customer_code} left the list while invoice {invoice.number} was being sealed.",
                 code="unknown-customer",
                 remedy="Import the customer again: invoice-printer customers import FILE.csv",
             )
-        decision = routes.decide(customer)
+        choice = choices.chosen(invoice.options)
+        decision = routes.decide(customer, choice.way)
         chosen = decision if isinstance(decision, routes.Decision) else routes.Decision(Route.PAPER, "no address")
         expires_at = now + self.expiry
         facts = contract.delivery_facts(
@@ -133,9 +135,10 @@ class Delivering:
             head=head,
             mode=mode,
             rehearsal_to=self.rehearsal_to,
+            copies=choice.copy_to,
         )
-        row = {"id": str(uuid.uuid4()), "invoice": invoice.id, "route": chosen.route, "why": chosen.why}
-        return row | {"expires_at": expires_at, "created_at": now, "mode": mode, "facts": facts}
+        row = {"invoice": invoice.id, "why": chosen.why, "expires_at": expires_at, "created_at": now, "mode": mode}
+        return [row | {"id": str(uuid.uuid4()), "route": route, "facts": facts} for route in chosen.routes]
 
     def deliver(self, batch: BatchId) -> None:
         """Give each delivery to the edge, or lay it into the out-tray."""

@@ -263,7 +263,8 @@ class Audit:
 
     def invoices(self) -> Found:
         """Every invoice's files; every sealed one's seal, and its row against the ledger."""
-        query = sa.select(schema.invoices, *_written(schema.invoices), schema.jobs.c.original).outerjoin(schema.jobs)
+        printed = (schema.jobs.c.original, schema.jobs.c.options)
+        query = sa.select(schema.invoices, *_written(schema.invoices), *printed).outerjoin(schema.jobs)
         yield from self._each("invoice", schema.invoices, query, self._invoice)
 
     def _invoice(self, row: sa.Row[Any], where: str) -> Found:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from printerd import choices
 from printerd.evidence import canonical
 
 FACTS = ("issuer", "number", "kind", "issued_on", "due_on", "net", "vat", "total", "currency", "iban")
@@ -18,8 +19,13 @@ BYTES = ("original", "pdf", "sealed", "certificate", "timestamp", "job")
 
 
 def invoice(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of an ``invoices`` row in the archive; ``original`` is its job's."""
-    return {name: row[name] for name in (*FACTS, *PARTIES, *BYTES)} | _sealed_at(row)
+    """The record of an ``invoices`` row in the archive; ``original`` and ``options`` are its job's.
+
+    What its sender chose is said where anything was chosen.
+    """
+    chosen = choices.asked(row["options"])
+    told = {name: row[name] for name in (*FACTS, *PARTIES, *BYTES)} | _sealed_at(row)
+    return told | ({"chosen": chosen} if chosen else {})
 
 
 def receipt(row: Mapping[str, Any], event: str | None, record: str | None) -> dict[str, Any]:

@@ -541,22 +541,35 @@ _NOTATION: Final[dict[Kind, str]] = {
     """,
 }
 
+_OWN_TEMPLATES: Final = """
+    invoice-printer-copy-to   1setOf (type2 keyword | name(MAX))
+    invoice-printer-route     type2 keyword
+    invoice-printer-template  type2 keyword | name(MAX)
+"""
+"""Job Template attributes of our own (docs/clients.md)."""
+
 _EXTENSIONS: Final = """
-    document-format-preferred    mimeMediaType
-    invoice-number               name(MAX)
-    invoice-printer-invoices     1setOf collection
-    invoice-state                type2 keyword
-    invoice-state-message        text(MAX)
-    mopria-certified             text(127) | no-value
-    mopria_certified             text(127) | no-value
-    urf-supported                1setOf keyword
+    document-format-preferred           mimeMediaType
+    invoice-number                      name(MAX)
+    invoice-printer-copy-to-default     1setOf (type2 keyword | name(MAX))
+    invoice-printer-copy-to-supported   1setOf (type2 keyword | name(MAX))
+    invoice-printer-invoices            1setOf collection
+    invoice-printer-route-default       type2 keyword
+    invoice-printer-route-supported     1setOf type2 keyword
+    invoice-printer-template-default    type2 keyword | name(MAX)
+    invoice-printer-template-supported  1setOf (type2 keyword | name(MAX))
+    invoice-state                       type2 keyword
+    invoice-state-message               text(MAX)
+    mopria-certified                    text(127) | no-value
+    mopria_certified                    text(127) | no-value
+    urf-supported                       1setOf keyword
 """
 """Attributes that clients read, or that are ours, and IANA does not list.
 
 document-format-preferred and mopria-certified (in either spelling) are asked
 for by Windows and Android, urf-supported by AirPrint: without it iOS does not
-show the printer. The others say what became of the invoices of a job
-(docs/clients.md).
+show the printer. The others say what became of the invoices of a job, and
+what may be chosen for them (docs/clients.md).
 """
 
 _MEMBERS: Final = """
@@ -726,11 +739,17 @@ def _rows(notation: str) -> dict[str, Syntax]:
 
 EXTENSIONS: Final[Mapping[str, Syntax]] = _rows(_EXTENSIONS)
 MEMBERS: Final[Mapping[str, Syntax]] = _rows(_MEMBERS)
+OWN_TEMPLATES: Final[Mapping[str, Syntax]] = _rows(_OWN_TEMPLATES)
 ATTRIBUTES: Final[Mapping[Kind, Mapping[str, Syntax]]] = {kind: _rows(rows) for kind, rows in _NOTATION.items()}
 """The syntax of each attribute, by where it lives: ``ATTRIBUTES[Kind.OPERATION]["document-format"]``."""
 
+TEMPLATES: Final[Mapping[str, Syntax]] = {**ATTRIBUTES[Kind.JOB_TEMPLATE], **OWN_TEMPLATES}
+"""What a job may ask for: the registry's Job Template attributes, and ours."""
+
 _BY_NAME: Final[Mapping[str, Syntax]] = {
-    name: syntax for table in (MEMBERS, *ATTRIBUTES.values(), EXTENSIONS) for name, syntax in table.items()
+    name: syntax
+    for table in (MEMBERS, *ATTRIBUTES.values(), OWN_TEMPLATES, EXTENSIONS)
+    for name, syntax in table.items()
 }
 """What to write when only the name is known: jobs and printers before operations, which are seldom written."""
 
@@ -834,9 +853,8 @@ _ON_REQUEST: Final = frozenset({"media-col-database"})
 @cache
 def _is_template(name: str) -> bool:
     """Whether 'job-template' means it: sides, sides-default, sides-supported, media-ready, media-type-supported."""
-    template = ATTRIBUTES[Kind.JOB_TEMPLATE]
     stems = (name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix))
-    return name in template or any(stem in template or (stem in MEMBERS and stem[:5] == "media") for stem in stems)
+    return name in TEMPLATES or any(stem in TEMPLATES or (stem in MEMBERS and stem[:5] == "media") for stem in stems)
 
 
 def select(group: Group, requested: Collection[str]) -> Group:

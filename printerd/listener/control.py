@@ -32,7 +32,7 @@ async def hold_job(service: Service, call: Call) -> Answer:
     job, operation = await service.own_job(call), call.request.attributes
     named = [given for name in ("job-hold-until", "job-hold-until-time") if (given := operation.get(name))]
     for given in named:
-        if not claims.takes(given):
+        if not claims.takes(given, service.printer.policy):
             raise refused(Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED, operation, given.name)
     asked = {given.name: claims.option_text(given) for given in named} or {"job-hold-until": "indefinite"}
     await _wait_as(service, job, _without_hold(job) | asked)
@@ -80,7 +80,7 @@ async def release_job(service: Service, call: Call) -> Answer:
 async def set_job_attributes(service: Service, call: Call) -> Answer:
     """RFC 3380 section 4.2: all of them or none."""
     job, wanted = await service.own_job(call), call.request.job_attributes
-    _require_settable(wanted)
+    _require_settable(service, wanted)
     options = dict(job.ticket.options)
     for given in wanted:
         options.pop(given.name, None)
@@ -94,30 +94,31 @@ async def set_job_attributes(service: Service, call: Call) -> Answer:
     return Answer(encode(service.ok(call)))
 
 
-def _require_settable(wanted: Group) -> None:
+def _require_settable(service: Service, wanted: Group) -> None:
     if not wanted.attributes:
         raise IppError(Status.CLIENT_ERROR_BAD_REQUEST, "There are no job attributes to set.")
     fixed = tuple(Attribute.of(given.name, not_settable()) for given in wanted if given.name not in claims.SETTABLE)
     if fixed:
         status = Status.CLIENT_ERROR_ATTRIBUTES_NOT_SETTABLE
         raise IppError(status, "These attributes are not the sender's to set.", unsupported=fixed)
-    wrong = tuple(given for given in wanted if not _is_settable(given))
+    wrong = tuple(given for given in wanted if not _is_settable(service, given))
     if wrong:
         status = Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED
         raise IppError(status, "The job cannot have these values.", unsupported=wrong)
 
 
-def _is_settable(given: Attribute) -> bool:
+def _is_settable(service: Service, given: Attribute) -> bool:
     if given.name == "job-name":
         return given.values[0].text is not None
-    return given.values[0].tag == Tag.DELETE_ATTRIBUTE or claims.takes(given)
+    return given.values[0].tag == Tag.DELETE_ATTRIBUTE or claims.takes(given, service.printer.policy)
 
 
 async def set_document_attributes(service: Service, call: Call) -> Answer:
     """PWG 5100.5 section 4.2: the options of a document are those of its row; its name is kept with them."""
     job, wanted = await service.own_job(call), call.request.message.first(GroupTag.DOCUMENT)
     document = document_of(job, call)
-    wrong = tuple(given for given in wanted if given.name != "document-name" and not claims.takes(given))
+    policy = service.printer.policy
+    wrong = tuple(given for given in wanted if given.name != "document-name" and not claims.takes(given, policy))
     if wrong or not wanted.attributes:
         status = Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED
         raise IppError(status, "The document cannot have these values.", unsupported=wrong)

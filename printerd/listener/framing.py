@@ -17,9 +17,10 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 from printerd import formats
+from printerd.choices import PREFIX
 from printerd.listener.printer import MODEL
 
 EXIT: Final = b"\x1b%-12345X"
@@ -32,11 +33,14 @@ PJL_LINES: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What PJL said about a document: its name, its user, its copies. Empty without PJL; as the sender wrote it."""
+    """What PJL said about a document: its name, its user, its copies, what was chosen for its invoices. Empty without
+    PJL; as the sender wrote it.
+    """
 
     title: str = ""
     user: str = ""
     copies: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +286,10 @@ class Framing:
         elif re.match(r"ENTER\b", words, re.I):
             between.talking = False
         elif key := _KEYS.get(name):
-            between.header = replace(header, **{key: value.strip().strip('"')})
+            said: Mapping[str, Any] = {key: _bare(value)}
+            between.header = replace(header, **said)
+        elif (choice := name.lower().replace("_", "-")).startswith(PREFIX):
+            between.header = replace(header, choices={**header.choices, choice: _bare(value)})
         return _ANSWERS.get(words.upper(), b"") or (_echo(command) if words.upper().startswith("ECHO") else b"")
 
     def _begin(self, end: End | None) -> Step:
@@ -354,7 +361,7 @@ def _may_become(buffer: bytes, words: tuple[bytes, ...]) -> bool:
 _SETS = re.compile(r"(?:SET|DEFAULT)\s+(\w+)\s*=\s*(.*)", re.I)
 _JOB_NAME = re.compile(r'\bNAME\s*=\s*"([^"]*)', re.I)
 _KEYS: Final[Mapping[str, str]] = {"USERNAME": "user", "JOBNAME": "title", "COPIES": "copies", "QTY": "copies"}
-"""The variables of ``@PJL SET`` that are kept."""
+"""The variables of ``@PJL SET`` that are kept, beside INVOICE_PRINTER_ROUTE and other choices."""
 _ANSWERS: Final[Mapping[str, bytes]] = {
     "INFO ID": f'@PJL INFO ID\r\n"{MODEL}"\r\n\f'.encode(),
     "INFO STATUS": b'@PJL INFO STATUS\r\nCODE=10001\r\nDISPLAY="Ready"\r\nONLINE=TRUE\r\n\f',
@@ -365,6 +372,10 @@ _ANSWERS: Final[Mapping[str, bytes]] = {
 def _quoted(pattern: re.Pattern[str], words: str) -> str:
     found = pattern.search(words)
     return found[1] if found else ""
+
+
+def _bare(value: str) -> str:
+    return value.strip().strip('"')
 
 
 def _echo(command: bytes) -> bytes:

@@ -92,6 +92,7 @@ def application(
         location=location,
         organization=organization,
         console=console,
+        policy=intake.policy,
     )
     hosts = {peers.host(host) for host in operators}
     service = Service(database, intake, printer, report_within=report_within, now=now, operators=hosts, zone=zone)

@@ -19,7 +19,7 @@ from printerd.formats import FOREIGN
 from printerd.ipp.attributes import attribute, select
 from printerd.ipp.message import Attribute, Group, GroupTag, no_value
 from printerd.ipp.registry import JobState
-from printerd.listener.printer import OPTIONS, PATH, Printer, option, web
+from printerd.listener.printer import CHOICES, OPTIONS, PATH, Printer, option, web
 from printerd.model import InvoiceState
 from printerd.model import JobState as RowState
 from printerd.storage import messages
@@ -229,7 +229,7 @@ _ATTRIBUTES: Final[Mapping[str, Callable[[_Seen], Any]]] = {
     "attributes-charset": lambda _seen: "utf-8",
     "attributes-natural-language": lambda seen: seen.viewer.printer.language,
     INVOICES: lambda seen: seen.invoices,
-    **{name: partial(_asked, name) for name in OPTIONS},
+    **{name: partial(_asked, name) for name in (*OPTIONS, *CHOICES)},
 }
 """Each attribute of a job from its row, by name."""
 PRIVATE: Final = frozenset(
@@ -239,6 +239,7 @@ PRIVATE: Final = frozenset(
         "job-state-message",
         "document-name-supplied",
         "job-more-info",
+        *CHOICES,
         INVOICES,
     }
 )
@@ -272,7 +273,7 @@ _alike = lru_cache(maxsize=1024, typed=True)(attribute)
 
 def _exists(name: str, seen: _Seen) -> bool:
     """What a job does not have is left out, where no-value is not allowed."""
-    if name in OPTIONS:
+    if name in OPTIONS or name in CHOICES:
         return name in seen.job.ticket.options and _asked(name, seen) is not None
     judge = _EXISTS.get(name)
     return judge is None or judge(seen)

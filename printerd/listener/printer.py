@@ -16,8 +16,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
-from printerd import __version__, formats
-from printerd.ipp.attributes import ATTRIBUTES, Kind, attribute
+from printerd import __version__, choices, formats
+from printerd.choices import ANYTHING, Policy
+from printerd.ipp.attributes import TEMPLATES, attribute
 from printerd.ipp.message import Attribute, Group, GroupTag, Range, Resolution, Tag, Value
 from printerd.ipp.registry import VERSIONS, Finishing, Orientation, PrinterState, Quality
 from printerd.listener.events import EVENT_LIFE, EVENTS, LEASE, LONGEST_LEASE
@@ -145,7 +146,9 @@ and so do overrides, which say it of single pages (PWG 5100.6).
 """
 
 
-SETTABLE: Final = ("job-name", *OPTIONS)
+CHOICES: Final = tuple(choices.DEFAULTS)
+"""The job options that say what becomes of the invoices: each printer has its own policy."""
+SETTABLE: Final = ("job-name", *OPTIONS, *CHOICES)
 """What Set-Job-Attributes changes (RFC 3380 section 4.2)."""
 SAID: Final = ("printer-info", "printer-location", "printer-message-from-operator")
 """What an operator may set in words of his own (RFC 3380 section 4.1)."""
@@ -178,8 +181,10 @@ _JUDGES: Final[Mapping[str, Callable[[Attribute], bool]]] = {
 """Options whose values are more than a list."""
 
 
-def takes(given: Attribute) -> bool:
-    """Whether a job may ask for this: an option of ours with supported values."""
+def takes(given: Attribute, policy: Policy) -> bool:
+    """Whether a job may ask for this: an option of ours with supported values, or what the ``policy`` lets choose."""
+    if given.name in CHOICES:
+        return policy.takes(given.name, option_text(given))
     option = OPTIONS.get(given.name)
     if option is None:
         return False
@@ -204,7 +209,8 @@ class Printer:
     """What is particular to this printer. ``uuid`` is the instance's and never changes; ``started_at`` is this run's.
 
     ``console`` is the path of the pages for people on the same address, empty when there are none;
-    ``document_limit`` is in bytes, ``document_timeout`` in seconds; ``notice`` is the operator's to all.
+    ``document_limit`` is in bytes, ``document_timeout`` in seconds; ``notice`` is the operator's to all, ``policy`` is
+    what senders may choose for their invoices.
     """
 
     name: str
@@ -220,6 +226,7 @@ class Printer:
     console: str = ""
     notice: str = ""
     changed_at: datetime | None = None
+    policy: Policy = ANYTHING
 
     def page(self, base: str) -> str:
         """Where people read more, for a client that reaches us under ``base``; else the printer's own address."""
@@ -271,7 +278,8 @@ def group(printer: Printer, base: str, language: str, condition: Condition, now:
     """Every attribute of the Printer, for clients that reach it under ``base`` (``ipp://host:port``) and read
     ``language``.
     """
-    return Group(GroupTag.PRINTER, _standing(printer, base, language) + _changing(printer, condition, now))
+    lasting = _standing(printer, base, language) + _choices(printer.policy)
+    return Group(GroupTag.PRINTER, lasting + _changing(printer, condition, now))
 
 
 def _changing(printer: Printer, condition: Condition, now: datetime) -> tuple[Attribute, ...]:
@@ -451,12 +459,20 @@ def _kilobytes(printer: Printer) -> Range:
 
 
 def _templates() -> tuple[Attribute, ...]:
-    names = ["ipp-attribute-fidelity", "job-name", *OPTIONS]
+    names = ["ipp-attribute-fidelity", "job-name", *OPTIONS, *CHOICES]
     built = [attribute("job-creation-attributes-supported", *names)]
     for name, option in OPTIONS.items():
         if option.default is not None:
             built.append(attribute(f"{name}-default", option.default))
         built.append(attribute(f"{name}-supported", *option.supported))
+    return tuple(built)
+
+
+def _choices(policy: Policy) -> tuple[Attribute, ...]:
+    """Templates come and go while the service runs."""
+    built = []
+    for name, offered in policy.offered().items():
+        built += [attribute(f"{name}-default", offered[0]), attribute(f"{name}-supported", *offered)]
     return tuple(built)
 
 
@@ -500,7 +516,7 @@ def option(name: str, text: str) -> Attribute | None:
     """A job option as it was asked for, from its text: the other way of :func:`option_text`. ``None`` for what comes
     from another door in words of its own.
     """
-    syntax = ATTRIBUTES[Kind.JOB_TEMPLATE][name]
+    syntax = TEMPLATES[name]
     read = next((_READERS[choice.tag] for choice in syntax.choices if choice.tag in _READERS), str)
     try:
         return attribute(name, *(read(word) for word in (text.split(",") if syntax.many else [text])))
@@ -517,9 +533,10 @@ _READERS: Final[Mapping[int, Callable[[str], Any]]] = {
 }
 
 
-def options(given: Group, also: Collection[str], operation: Group) -> dict[str, str]:
+def options(given: Group, policy: Policy, also: Collection[str], operation: Group) -> dict[str, str]:
     """What the sender asked for and gets, by name: Job Template attributes, and those operation attributes named in
     ``also``.
     """
-    chosen = [*filter(takes, given), *(attribute for attribute in operation if attribute.name in also)]
+    taken = (attribute for attribute in given if takes(attribute, policy))
+    chosen = [*taken, *(attribute for attribute in operation if attribute.name in also)]
     return {attribute.name: text for attribute in chosen if (text := option_text(attribute))}

@@ -9,6 +9,8 @@ A sidecar is named as its document, but for the ending, which says its form (:da
     FA-1.csv    user;customer-number;invoice-number
                 marie;C0042;FA-1
     FA-1.xml    <invoice><user>marie</user><customer-number>C0042</customer-number></invoice>
+
+What begins with ``invoice-printer-`` is a choice, by the name that IPP has for it (:mod:`printerd.choices`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any, Final, NoReturn
 from defusedxml import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
+from printerd.choices import PREFIX
 from printerd.refusals import Refused
 from printerd.terminal import plain
 
@@ -46,7 +49,9 @@ Pairs = Iterable[tuple[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """What was said of a document; empty where nothing was. ``options`` bear :data:`OPTION` before their names."""
+    """What was said of a document; empty where nothing was. ``options`` bear :data:`OPTION` before their names, but for
+    choices.
+    """
 
     user: str = ""
     title: str = ""
@@ -67,7 +72,11 @@ def read(file: str, data: bytes, document: str) -> Sidecar:
     if not _same(named := fields.pop("document", document), document):
         raise Refused("sidecar-document", file=file, named=plain(named))
     user, title = fields.pop("user", ""), fields.pop("title", "")
-    return Sidecar(user, title, {f"{OPTION}{name}": value for name, value in fields.items()})
+    return Sidecar(user, title, {_option(name): value for name, value in fields.items()})
+
+
+def _option(name: str) -> str:
+    return name if name.startswith(PREFIX) else f"{OPTION}{name}"
 
 
 def ending(name: str) -> str:

@@ -134,5 +134,5 @@ def _told(ticket: Ticket, header: Header) -> Ticket:
         ticket,
         title=ticket.title or header.title,
         user=ticket.user or header.user,
-        options={**copies, **ticket.options},
+        options={**copies, **header.choices, **ticket.options},
     )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from printerd import formats
+from printerd import choices, formats
 from printerd.errors import IppError
 from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import encode
@@ -30,7 +30,7 @@ KEPT: Final = frozenset(
 PRINT_AS: Final = "Print as PDF or PostScript."
 
 
-def checked(call: Call) -> tuple[Attribute, ...]:
+def checked(service: Service, call: Call) -> tuple[Attribute, ...]:
     """What will be ignored of the request; raises for what cannot be (RFC 8011 section 4.2.1.1)."""
     operation = call.request.attributes
     compression, media_type = operation.text("compression", "none"), operation.text("document-format")
@@ -38,7 +38,8 @@ def checked(call: Call) -> tuple[Attribute, ...]:
         raise refused(Status.CLIENT_ERROR_COMPRESSION_NOT_SUPPORTED, operation, "compression")
     if not formats.known(media_type):
         raise refused(Status.CLIENT_ERROR_DOCUMENT_FORMAT_NOT_SUPPORTED, operation, "document-format", PRINT_AS)
-    ignored = tuple(unsupported_of(given) for given in _template(call) if not claims.takes(given))
+    policy = service.printer.policy
+    ignored = tuple(unsupported_of(given) for given in _template(call) if not claims.takes(given, policy))
     if ignored and operation.number("ipp-attribute-fidelity"):
         status = Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED
         raise IppError(status, "The job asks for what this printer does not do.", unsupported=ignored)
@@ -52,13 +53,14 @@ def _template(call: Call) -> Group:
 
 def unsupported_of(given: Attribute) -> Attribute:
     """As it was given when only its value is unsupported, else with the value 'unsupported'."""
-    return given if given.name in claims.OPTIONS else Attribute.of(given.name, unsupported())
+    known = given.name in claims.OPTIONS or given.name in claims.CHOICES
+    return given if known else Attribute.of(given.name, unsupported())
 
 
 def _ticket(service: Service, call: Call) -> Ticket:
     """What the sender said, as it was said; of what the printer does, what it takes."""
     operation = call.request.attributes
-    options = claims.options(_template(call), KEPT, operation)
+    options = claims.options(_template(call), service.printer.policy, KEPT, operation)
     if (compression := operation.text("compression", "none")) != "none":
         options["compression"] = compression
     return Ticket(
@@ -131,7 +133,7 @@ async def _subscribed(service: Service, call: Call, job: jobs.Job) -> tuple[Grou
 
 async def print_job(service: Service, call: Call) -> Answer:
     """RFC 8011 section 4.2.1."""
-    ignored, began = checked(call), service.now()
+    ignored, began = checked(service, call), service.now()
     captured = await _accepted(service, call, _ticket(service, call))
     job = await _captured(service, captured, began)
     return service.job_answer(call, job, ignored, more=await _subscribed(service, call, job), waits=captured.id)
@@ -139,9 +141,10 @@ async def print_job(service: Service, call: Call) -> Answer:
 
 async def validate_job(service: Service, call: Call) -> Answer:
     """RFC 8011 section 4.2.3; what would be ignored is answered with what would be done instead (PWG 5100.13)."""
-    ignored = checked(call)
+    ignored = checked(service, call)
     answer = service.ok(call, ignored=ignored)
     instead = {name: option.default for name, option in claims.OPTIONS.items() if option.default is not None}
+    instead |= choices.DEFAULTS
     preferred = {given.name: instead[given.name] for given in ignored if given.name in instead}
     if preferred:
         head, *groups = answer.groups
@@ -152,7 +155,7 @@ async def validate_job(service: Service, call: Call) -> Answer:
 
 async def create_job(service: Service, call: Call) -> Answer:
     """RFC 8011 section 4.2.4."""
-    ignored = checked(call)
+    ignored = checked(service, call)
     job = await service.intake.open_job(_ticket(service, call))
     return service.job_answer(call, job, ignored, more=await _subscribed(service, call, job))
 
@@ -162,7 +165,7 @@ async def send_document(service: Service, call: Call) -> Answer:
     operation = call.request.attributes
     if "last-document" not in operation:
         raise IppError(Status.CLIENT_ERROR_BAD_REQUEST, "last-document is missing")
-    ignored, last = checked(call), bool(operation.number("last-document"))
+    ignored, last = checked(service, call), bool(operation.number("last-document"))
     job, began = await service.own_job(call), service.now()
     if await call.document.empty():
         if not last:

@@ -17,6 +17,7 @@ from stdnum.exceptions import ValidationError
 from stdnum.fr import siren as siren_number
 from stdnum.util import get_cc_module
 
+from printerd.choices import MAILED, Way
 from printerd.model import (
     Box,
     ConsentState,
@@ -73,19 +74,25 @@ def check(
     return standing or _invoice(facts, found_by)
 
 
-def customer(invoice: Invoice, known: Customer | None, accepted: Collection[str] = ()) -> tuple[Reason, ...]:
-    """Whether the invoice can reach its customer: one whose code is on file, with an address when it goes by mail."""
+def customer(
+    invoice: Invoice, known: Customer | None, accepted: Collection[str] = (), way: Way = Way.AS_CUSTOMER
+) -> tuple[Reason, ...]:
+    """Whether the invoice can reach its customer: one whose code is on file, with an address when it goes by mail.
+
+    ``way`` is what its sender chose.
+    """
     if known is None:
         reasons = (Reason("unknown-customer", {"code": invoice.customer_code}),)
-    elif _is_mailed(known) and not any(contact.email for contact in known.contacts):
+    elif _is_mailed(known, way) and not any(contact.email for contact in known.contacts):
         reasons = (Reason("no-address", {"code": invoice.customer_code}),)
     else:
         return ()
     return tuple(reason for reason in reasons if reason.code not in ACCEPTABLE or reason.code not in accepted)
 
 
-def _is_mailed(known: Customer) -> bool:
-    return known.route is Route.MAIL and known.consent.state in {ConsentState.EXPRESS, ConsentState.TACIT}
+def _is_mailed(known: Customer, way: Way) -> bool:
+    wanted = way in MAILED or (way is not Way.PAPER and known.route is Route.MAIL)
+    return wanted and known.consent.state in {ConsentState.EXPRESS, ConsentState.TACIT}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from printerd import choices
+from printerd.choices import Choice, Way
 from printerd.model import Customer, Invoice, InvoiceState, Issuer, Reason
 from printerd.pipeline import check, issuing
 from printerd.storage import customers
@@ -50,18 +52,24 @@ def checked(row: Row, issuers: Sequence[Issuer], today: date) -> Checked:
 
 
 def judge(
-    connection: sa.Connection, rows: Sequence[tuple[Row, Checked]], issuers: Sequence[Issuer], now: datetime
+    connection: sa.Connection,
+    rows: Sequence[tuple[Row, Checked]],
+    issuers: Sequence[Issuer],
+    now: datetime,
+    asked: Mapping[str, Mapping[str, str]],
 ) -> list[dict[str, Any]]:
-    """The columns that say what became of each row, of all the same. Rows have ``id``, ``content``, ``created_at`` too.
+    """The columns that say what became of each row, of all the same. Rows have ``id``, ``job``, ``content``,
+    ``created_at`` too; ``asked`` are the options of each job.
 
     An invoice that agrees with itself must also agree with what we know: its customer, and earlier numbers.
     """
+    chosen = {job: choices.chosen(options) for job, options in asked.items()}
     sound = [found for _, found in rows if isinstance(found, Invoice)]
     known = _known(connection, [row["content"] for row, _ in rows], {invoice.number for invoice in sound})
     people = customers.find(connection, {_named(invoice) for invoice in sound})
     judged = []
     for row, found in rows:
-        columns = {**BLANK, "updated_at": now, **_judged(row, found, known, people, issuers)}
+        columns = {**BLANK, "updated_at": now, **_judged(row, found, known, people, issuers, chosen[row["job"]])}
         known.add({**{name: row[name] for name in ("id", "content", "created_at")}, **columns})
         judged.append(columns)
     return judged
@@ -73,14 +81,20 @@ def _judged(
     known: _Known,
     people: Mapping[tuple[str, str], Customer],
     issuers: Sequence[Issuer],
+    choice: Choice,
 ) -> dict[str, Any]:
     if first := known.same_content(row, _in_force):
         copied = {name: first[name] for name in FACTS}  # a reprint shows the facts of the invoice that it repeats
         return {"state": InvoiceState.REPRINT, "reprint_of": first["id"], "reasons": []} | copied
     if not isinstance(found, Invoice):
-        return waiting(*found)
+        return waiting(*found, *_as_chosen(row, choice))
     issuer, customer = issuing.issuer_of(found, issuers), people.get(_named(found))
-    why = [*check.customer(found, customer, row["accepted"]), *_used(row, issuer, found, known), *_rejected(row, known)]
+    why = [
+        *check.customer(found, customer, row["accepted"], choice.way),
+        *_used(row, issuer, found, known),
+        *_rejected(row, known),
+        *_as_chosen(row, choice),
+    ]
     facts = issuing.columns(found, issuer)
     if customer:
         facts |= {"customer_code": customer.code, "customer_name": customer.name}
@@ -100,6 +114,14 @@ def _stored(reason: Reason) -> dict[str, Any]:
 
 def _named(invoice: Invoice) -> tuple[str, str]:
     return invoice.customer_code, invoice.buyer.vat_id
+
+
+def _as_chosen(row: Row, choice: Choice) -> list[Reason]:
+    """Its sender wants a person to look; or named a template, and it has another."""
+    review = [Reason("review")] if choice.way is Way.REVIEW else []
+    if choice.template and row["template"] not in ("", choice.template):
+        review.append(Reason("other-template", {"template": row["template"], "chosen": choice.template}))
+    return [reason for reason in review if reason.code not in row["accepted"]]
 
 
 def _used(row: Row, issuer: Issuer, invoice: Invoice, known: _Known) -> list[Reason]:

@@ -24,10 +24,12 @@ from printerd.pipeline.pages import Page, Word, box_around, rows
 Normalise = Callable[[str, Template], str]
 
 
-def choose(text: str, templates: Sequence[Template]) -> Template | None:
-    """The template of a page; of several the one that asks for most, and of these the last: the firm's own."""
+def choose(text: str, templates: Sequence[Template], chosen: str = "") -> Template | None:
+    """The template of a page: of several that match, the ``chosen`` one; else the one that asks for most, and of these
+    the last: the firm's own.
+    """
     matching = [template for template in reversed(templates) if template.matches(text)]
-    return max(matching, key=lambda template: len(template.all), default=None)
+    return max(matching, key=lambda template: (template.name == chosen, len(template.all)), default=None)
 
 
 def read_fields(template: Template, pages: Sequence[Page]) -> dict[str, Found]:

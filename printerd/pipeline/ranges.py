@@ -66,7 +66,7 @@ def read(readers: Pool, asked: Mapping[str, Any], files: Sequence[Source], secon
         converted = answer.file(values["converted"]) if values["converted"] else None
         invoices: Sequence[Found] = _found(values, answer)
         if not invoices:
-            shared = _Shared(readers, converted or files[0], seconds, opened)
+            shared = _Shared(readers, converted or files[0], asked.get("template", ""), seconds, opened)
             invoices = shared.invoices(PageRange(1, values["pages"]))
         yield Reading(converted, invoices)
 
@@ -77,10 +77,13 @@ def _found(values: Mapping[str, Any], answer: Answer) -> list[Found]:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """A PDF that all readers have before them. ``written`` are the bytes of parts that each range came to."""
+    """A PDF that all readers have before them. ``template`` is the one that its sender named; ``written`` are the bytes
+    of parts that each range came to.
+    """
 
     readers: Pool
     document: Source
+    template: str
     seconds: float
     opened: ExitStack
     written: list[int] = field(default_factory=list)
@@ -98,7 +101,7 @@ class _Shared:
 
     def _range(self, own: PageRange) -> tuple[Sequence[Mapping[str, Any]], list[Found]]:
         """What its pages say of their place, and its invoices if the document had no other pages."""
-        answer = self._call("read range", {"first": own.first, "last": own.last})
+        answer = self._call("read range", {"first": own.first, "last": own.last, "template": self.template})
         values = answers.checked_range(answer.values, own)
         found = _found(values, answer)
         self.written.append(sum(one.pdf.stat().st_size for one in found if one.pdf))

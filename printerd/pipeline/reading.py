@@ -37,8 +37,8 @@ def start(
 ) -> Handlers:
     """Reads the templates and loads the font, once. Raises :class:`printerd.errors.ConfigurationError`.
 
-    Task ``read``: values ``{"media_type", "pages"}`` (the page-ranges of the job, or nothing) and the
-    document as its file; where PostScript was drawn elsewhere
+    Task ``read``: values ``{"media_type", "pages", "template"}`` (the page-ranges of the job and the template that its
+    sender named, or nothing) and the document as its file; where PostScript was drawn elsewhere
     (:mod:`printerd.pipeline.distiller`) also ``"drawn"`` and the PDF as a second file →
     ``{"pages", "converted", "removed", "invoices": [{"first", "last", "template", "fields", "ibans", "text", "words",
     "pdf"}]}``. ``words`` is the digest of the whole text, however it is spaced, and empty when there is none.
@@ -46,8 +46,9 @@ def start(
     when it is not the whole document; ``removed`` names what was taken out because it would act (scripts, files).
     A document of more pages than ``"most"``, where that is given, has no ``invoices`` yet: it is read by ranges.
 
-    Task ``read range``: ``{"first", "last", "written"}``, pages of a PDF and how many bytes of parts there are →
-    ``{"removed", "invoices", "seen"}`` as if the document had no other pages, and what each page says of its place.
+    Task ``read range``: ``{"first", "last", "written", "template"}``, pages of a PDF and how many bytes of parts there
+    are → ``{"removed", "invoices", "seen"}`` as if the document had no other pages, and what each page says of its
+    place.
 
     Task ``mend``: ``{"seen", "seams", "found", "written"}``: of all pages, the numbers of those that begin a range, and
     the ``[first, last, template]`` of each invoice → ``{"removed", "invoices"}``: those that are in their stead.
@@ -66,13 +67,13 @@ def start(
         if values["media_type"] != "application/pdf" or values.get("pages"):
             (folder / CONVERTED).write_bytes(pdf)
             answer["converted"] = CONVERTED
-        return answer | _found(pdf, split(look(pages, layouts)), pages, folder)
+        return answer | _found(pdf, split(look(pages, layouts, values.get("template", ""))), pages, folder)
 
     def read_range(values: Values, files: Sequence[BinaryIO], folder: Path) -> Values:
         pdf, own = files[0].read(), PageRange(values["first"], values["last"])
         with opened(pdf, page_limit=page_limit) as document:
             pages = document.read(own)
-        seen = look(pages, layouts)
+        seen = look(pages, layouts, values.get("template", ""))
         found = _found(pdf, split(seen, own.first), pages, folder, whole=False, written=values["written"])
         return found | {"seen": [_told(page) for page in seen]}
 

@@ -50,11 +50,14 @@ _HEAD = re.compile(
 )
 
 
-def look(pages: Sequence[Page], templates: Sequence[Template]) -> tuple[Seen, ...]:
-    """Reads the marks of each page by which documents are told apart."""
+def look(pages: Sequence[Page], templates: Sequence[Template], chosen: str = "") -> tuple[Seen, ...]:
+    """Reads the marks of each page by which documents are told apart; ``chosen`` is the template that its sender named.
+
+    A page of another template keeps that one: it would go with the invoice before it, to that one's customer.
+    """
     seen: list[Seen] = []
     for page in pages:
-        seen.append(_look(page, choose(page.text, templates)) or _look_after(page, seen[-1:]))
+        seen.append(_look(page, choose(page.text, templates, chosen)) or _look_after(page, seen[-1:]))
     return tuple(seen)
 
 

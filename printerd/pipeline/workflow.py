@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
-from printerd import logs, metrics, reasons
+from printerd import choices, logs, metrics, reasons
 from printerd.errors import ConfigurationError, DocumentError, TransientError
 from printerd.evidence import ledger, records
 from printerd.model import BatchId, Digest, InvoiceState, Issuer, JobState, Reason
@@ -133,6 +133,8 @@ class Pipeline:
         source, asked = self.blobs.path(Digest(job.original)), {"media_type": job.media_type}
         if job.source == "ipp" and "page-ranges" in job.options:  # through other doors, filters have chosen already
             asked |= {"pages": job.options["page-ranges"]}
+        if template := choices.chosen(job.options).template:
+            asked |= {"template": template}
         if job.media_type != POSTSCRIPT or not distiller.usable(self.ghostscript):
             return asked, [source]
         drawn = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - as long as the call
@@ -180,7 +182,7 @@ class Pipeline:
             for identity, (job, piece) in found.items()
             if identity not in ended
         ]
-        judged = judging.judge(connection, rows, self.issuers, now)
+        judged = judging.judge(connection, rows, self.issuers, now, {job.id: job.options for job, _ in read})
         whole = [{**UNCLAIMED, **row, **columns} for (row, _), columns in zip(rows, judged, strict=True)]
         self._write(connection, whole, before)
         return [None] * len(read)
@@ -260,7 +262,8 @@ class Pipeline:
     def _judged(self, connection: sa.Connection, stage: Stage, rows: Sequence[sa.Row[Any]]) -> Sequence[None]:
         now = self.now()
         found = [(row._asdict(), judging.checked(row._asdict(), self.issuers, now.date())) for row in rows]
-        judged = judging.judge(connection, found, self.issuers, now)
+        asked = {job.id: job.options for job in connection.execute(_OPTIONS, {"ids": [row.job for row in rows]})}
+        judged = judging.judge(connection, found, self.issuers, now, asked)
         done_all(connection, stage, [(row, what["state"], what) for row, what in zip(rows, judged, strict=True)])
         return [None] * len(rows)
 
@@ -377,10 +380,13 @@ def _identity(job: sa.Row[Any], piece: Piece) -> str:
 
 
 _OF_JOBS = sa.select(invoices).where(invoices.c.job.in_(sa.bindparam("jobs", expanding=True)))
+_OPTIONS = sa.select(jobs.c.id, jobs.c.options).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
 _FIRST, _AGAIN = invoices.insert(), invoices.update().where(invoices.c.id == sa.bindparam("own"))
 _PLAIN = [column for column in invoices.c if column.name not in ("reading", "corrections", "reasons", "accepted")]
 _WITH_ORIGINAL: sa.Select[Any] = (
-    sa.select(*_PLAIN, jobs.c.original).join(jobs).where(invoices.c.id.in_(sa.bindparam("ids", expanding=True)))
+    sa.select(*_PLAIN, jobs.c.original, jobs.c.options)
+    .join(jobs)
+    .where(invoices.c.id.in_(sa.bindparam("ids", expanding=True)))
 )
 """Archived invoices without what was only of use to read and check them."""
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from printerd.choices import IN_VAIN, TWICE
 from printerd.errors import RequestError
 from printerd.model import (
     Box,
@@ -238,12 +239,14 @@ class Tally:
     """How the invoices of a job stand, each standing with how many there are, the most first.
 
     A standing is a value of :data:`STEPS` for what is archived, else the invoice's state. ``reasons`` are the first of
-    each of the first three invoices that wait, ``number`` is that of the only invoice, if there is but one.
+    each of the first three invoices that wait, ``number`` is that of the only invoice, if there is but one. ``notes``
+    say of a standing what became of the sender's choice: :data:`printerd.choices.IN_VAIN` or ``TWICE``.
     """
 
     standings: Mapping[str, int]
     number: str
     reasons: tuple[Reason, ...]
+    notes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,11 +311,18 @@ def invoices_of(conn: sa.Connection, job_id: str, most: int | None = None) -> tu
 def tallies(conn: sa.Connection, of: Collection[str]) -> dict[str, Tally]:
     """How the invoices of some jobs stand: it counts in the database, however many there are."""
     found: dict[str, dict[str, int]] = {job_id: {} for job_id in of}
+    notes: dict[str, dict[str, str]] = {job_id: {} for job_id in of}
     for row in conn.execute(_STANDING, {"jobs": list(of)}):
-        found[row.job][STEPS[row.rank] if row.state == InvoiceState.ARCHIVED else row.state] = row.many
+        standing = STEPS[row.rank] if row.state == InvoiceState.ARCHIVED else row.state
+        found[row.job][standing] = row.many
+        if row.note:
+            notes[row.job][standing] = row.note
     alone = _numbers(conn, [job_id for job_id, standings in found.items() if sum(standings.values()) == 1])
     why = {job_id: _why(conn, job_id) for job_id, standings in found.items() if InvoiceState.WAITING in standings}
-    return {job_id: Tally(standings, alone.get(job_id, ""), why.get(job_id, ())) for job_id, standings in found.items()}
+    return {
+        job_id: Tally(standings, alone.get(job_id, ""), why.get(job_id, ()), notes[job_id])
+        for job_id, standings in found.items()
+    }
 
 
 def _why(conn: sa.Connection, job_id: str) -> tuple[Reason, ...]:
@@ -484,12 +494,14 @@ _step = sa.case(
     else_=deliveries.c.mail,
 )
 _first_rank = sa.func.coalesce(sa.func.min(sa.case(_ranks, value=_step)), _ranks["due"])
+_note = sa.func.max(sa.case((deliveries.c.why.in_((IN_VAIN, TWICE)), deliveries.c.why)))
 _one = (
     sa.select(
         invoices.c.job,
         invoices.c.state,
         invoices.c.position,
         sa.case((invoices.c.state == InvoiceState.ARCHIVED, _first_rank)).label("rank"),
+        _note.label("note"),
     )
     .outerjoin(deliveries, deliveries.c.invoice == invoices.c.id)
     .where(invoices.c.job.in_(_JOBS))
@@ -497,7 +509,11 @@ _one = (
     .subquery()
 )
 _STANDING = (
-    sa.select(_one.c.job, _one.c.state, _one.c.rank, sa.func.count().label("many"))
+    sa.select(
+        *(_one.c.job, _one.c.state, _one.c.rank),
+        sa.func.count().label("many"),
+        sa.func.max(_one.c.note).label("note"),
+    )
     .group_by(_one.c.job, _one.c.state, _one.c.rank)
     .order_by(sa.func.count().desc(), sa.func.min(_one.c.position))
 )

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 import sqlalchemy as sa
 
 from printerd import reasons
+from printerd.choices import IN_VAIN, TWICE
 from printerd.model import JobState
 from printerd.storage import archive
 from printerd.storage.archive import Tally
@@ -69,6 +70,17 @@ NOTHING: Mapping[str, str] = {
     "en": "No invoice was found in the document.",
     "fr": "Le document ne contient aucune facture.",
 }
+NOTES: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        IN_VAIN: "mail was chosen, but the customer has not agreed to electronic invoices",
+        TWICE: "and on paper",
+    },
+    "fr": {
+        IN_VAIN: "le courriel était choisi, mais le client n’a pas accepté la facture électronique",
+        TWICE: "et sur papier",
+    },
+}
+"""What became of the sender's choice, in brackets."""
 COLON: Mapping[str, str] = {"en": ":", "fr": "\u00a0:"}
 
 
@@ -90,11 +102,12 @@ def sentence(found: Tally, language: str) -> str:
     total, words = sum(found.standings.values()), STANDINGS[language]
     if total == 0:
         return NOTHING[language]
-    why = _reasons(found, language)
+    why = {name: f" ({NOTES[language][note]})" for name, note in found.notes.items()}
+    why |= {"waiting": _reasons(found, language)}
     if total == 1:
         (standing,) = found.standings
-        return f"{found.number or COUNTED[language][0]} {words[standing][0]}{why}"
-    parts = [f"{n} {words[name][n > 1]}{why if name == 'waiting' else ''}" for name, n in found.standings.items()]
+        return f"{found.number or COUNTED[language][0]} {words[standing][0]}{why.get(standing, '')}"
+    parts = [f"{n} {words[name][n > 1]}{why.get(name, '')}" for name, n in found.standings.items()]
     return f"{total} {COUNTED[language][1]}{COLON[language]} {', '.join(parts)}"
 
 

@@ -177,7 +177,7 @@ class Archive:
         }
         with self.database.write() as connection:
             connection.execute(schema.invoices.insert().values(shown | rest))
-            record = records.invoice(shown | {"original": self.original.digest})
+            record = records.invoice(shown | {"original": self.original.digest, "options": {}})
             ledger.append(connection, "invoice", identity, record, NOW)
         return identity
 
