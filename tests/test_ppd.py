@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from printerd.cups_backend import DISCOVERY
+from printerd.choices import COPY_TO, DEFAULTS, ROUTE, TEMPLATE, Way
+from printerd.cups_backend import DISCOVERY, KEPT
 from printerd.listener.printer import OPTIONS
 from tools import ppd
 
@@ -49,6 +50,40 @@ def test_papers_are_shown_in_two_languages(language: str, shown: str) -> None:
     )
     assert done.stdout.strip() == shown
     assert len(ppd.sizes()) == len(OPTIONS["media"].supported)
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [
+        (
+            "C",
+            "Delivery|as-customer|As the customer's record says|By mail|On paper|By mail and on paper|Hold for review",
+        ),
+        (
+            "fr_FR.UTF-8",
+            "Envoi|as-customer|Selon la fiche du client|Par courriel|Sur papier|Par courriel et sur papier"
+            "|Retenir pour vérification",
+        ),
+    ],
+)
+def test_choices_are_shown_in_two_languages(language: str, shown: str) -> None:
+    """With the name and the words of the IPP attribute, for that is what the backend hands on."""
+    code = CHOICES.format(file=str(ppd.PAGE)).replace("PageSize", ROUTE)
+    environment = {"LANG": language, "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=environment, check=True
+    )
+    assert done.stdout.strip() == shown
+
+
+def test_every_choice_may_be_made() -> None:
+    """The first word of each is what goes without saying; what a file cannot know is written by hand."""
+    offered = {name: re.findall(rf"^\*{name} ([\w-]+)/", ppd.page(), re.MULTILINE) for name in DEFAULTS}
+    assert offered == {ROUTE: list(Way), TEMPLATE: ["automatic"], COPY_TO: ["none"]}
+    assert {name: words[0] for name, words in offered.items()} == DEFAULTS
+    assert all(KEPT.fullmatch(name) for name in offered)
+    written = set(re.findall(r"^\*Custom(\S+) True", ppd.page(), re.MULTILINE))
+    assert written == {TEMPLATE, COPY_TO}
 
 
 def test_postscript_is_cheaper_than_pdf() -> None:

@@ -19,6 +19,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from printerd import config
+from printerd.choices import COPY_TO, Policy
 from printerd.delivery import collect, contract
 from printerd.delivery.contract import GENESIS, ContractError
 from printerd.delivery.edge import EdgeClient
@@ -39,6 +41,8 @@ from printerd.model import (
     Party,
     Route,
 )
+from receipt_service.contract import Delivery, content_digest
+from receipt_service.events import canonical
 from tests.edge import SECRET, Running, running
 from tests.waiting import until
 
@@ -136,6 +140,28 @@ def test_the_whole_way(edge: Running) -> None:
     for _ in range(2):
         edge.client.put_receipt(delivery, due.contact, io.BytesIO(RECEIPT), len(RECEIPT))
     assert httpx.get(f"{link}/receipt").content == RECEIPT
+
+
+@pytest.mark.parametrize("local", ["a", "a.b", "!#$%&'*+/=?^_`{|}~-", "a" * 64, "-", "0"])
+def test_an_address_that_a_sender_may_name_is_taken(edge: Running, local: str) -> None:
+    """One that the service refused would keep the invoice from leaving. Its copy is mailed."""
+    (domain,) = config.Choices(copies=("firm.example",)).copies
+    address = f"{local}@{domain}"
+    assert Policy(copies=(domain,)).takes(COPY_TO, address)
+    delivery, _ = deliver(edge, unique("helene"), copies=(address,))
+    assert happened(edge, delivery, "ConsignmentNotification")
+
+
+def test_a_delivery_without_copies_is_the_one_from_before(edge: Running) -> None:
+    """Whoever knows it from an earlier version gets the same body; repeated, it makes nothing new."""
+    facts = order(unique("helene"))
+    assert "copies" not in facts
+    told = Delivery.model_validate(facts)
+    assert told.copies == ()
+    assert (
+        content_digest(told)
+        == hashlib.sha256(canonical(told.model_dump(mode="json", exclude={"copies"})).encode()).hexdigest()
+    )
 
 
 def test_every_event_of_the_service_is_understood(edge: Running) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from printerd.choices import Way
 from printerd.model import (
     Box,
     Consent,
@@ -252,3 +253,22 @@ def test_a_customer_must_be_on_file_and_reachable(on_file: Customer | None, code
     invoice = judged()
     assert isinstance(invoice, Invoice)
     assert [reason.code for reason in customer(invoice, on_file, tuple(REASONS))] == codes
+
+
+@pytest.mark.parametrize(
+    ("way", "route", "state", "codes"),
+    [
+        (Way.MAIL, Route.PAPER, ConsentState.EXPRESS, ["no-address"]),
+        (Way.BOTH, Route.PAPER, ConsentState.TACIT, ["no-address"]),
+        (Way.MAIL, Route.PAPER, ConsentState.REFUSED, []),  # it will be paper
+        (Way.PAPER, Route.MAIL, ConsentState.EXPRESS, []),
+        (Way.REVIEW, Route.MAIL, ConsentState.EXPRESS, ["no-address"]),
+    ],
+)
+def test_who_is_mailed_by_choice_must_be_reachable(
+    way: Way, route: Route, state: ConsentState, codes: list[str]
+) -> None:
+    """An address is needed where the sender's choice means mail, and not where it means paper."""
+    invoice = judged()
+    assert isinstance(invoice, Invoice)
+    assert [reason.code for reason in customer(invoice, known(route, state), (), way)] == codes

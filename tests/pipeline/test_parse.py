@@ -188,7 +188,9 @@ def test_a_value_that_cannot_be_read_is_kept_for_the_check() -> None:
 
 
 def test_the_layout_that_asks_for_most_wins() -> None:
-    """Of two that match the more specific is chosen, of equals the later: the firm's own over the shipped one."""
+    """Of two that match the more specific is chosen, of equals the later: the firm's own over the shipped one; before
+    these the one that the sender named, where it matches.
+    """
     one, two, three = (
         read_template(name, f"locale='fr_FR'\nfingerprint.all={marks}\nfingerprint.none=['Devis']")
         for name, marks in (("one", ["Firm"]), ("two", ["Firm", "Facture"]), ("three", ["Firm"]))
@@ -196,6 +198,9 @@ def test_the_layout_that_asks_for_most_wins() -> None:
     assert choose("Firm Facture", [one, two, three]) is two
     assert choose("Firm", [one, two, three]) is three
     assert choose("Firm Devis", [one, two, three]) is None
+    assert choose("Firm Facture", [one, two, three], "one") is one
+    assert choose("Firm Facture", [one, two, three], "absent") is two
+    assert choose("Firm Devis", [one, two, three], "one") is None
 
 
 def test_a_layout_of_the_state_replaces_the_shipped_one() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pikepdf
@@ -92,6 +93,14 @@ def test_the_marks_of_a_page_are_read_by_its_layout() -> None:
         Seen(),
         Seen(heads=True),
     )
+
+
+def test_a_page_of_another_layout_is_nobodys_second_page() -> None:
+    """The sender named a template: where several match it is that one, but a page of another keeps its own."""
+    twin = replace(OTHER, name="twin", all=TEMPLATE.all)
+    pages = read_pages(paper.pdf([(72, 800, "Firm"), (72, 700, "Facture N° F-1")], [(72, 700, "Other")]))
+    assert [seen.template for seen in look(pages, [TEMPLATE, OTHER, twin], "firm")] == [TEMPLATE, OTHER]
+    assert [seen.template for seen in look(pages, [TEMPLATE, OTHER, twin], "twin")] == [twin, OTHER]
 
 
 def batch() -> bytes:

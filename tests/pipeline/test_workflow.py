@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from printerd.choices import COPY_TO, ROUTE, TEMPLATE
 from printerd.errors import DocumentError
 from printerd.evidence import acts, ledger
 from printerd.model import InvoiceState, Issuer, JobId, JobState, Party
@@ -28,7 +30,7 @@ from printerd.storage.blobs import Blobs
 from printerd.storage.claims import Stage
 from printerd.storage.database import Database
 from printerd.storage.jobs import Wait
-from printerd.storage.schema import customers, deliveries, invoices, jobs
+from printerd.storage.schema import customers, deliveries, invoices, jobs, ledger_records
 from printerd.storage.schema import ledger as entries
 from tests import archive_rows
 
@@ -113,13 +115,14 @@ class House:
     children: Children
     pipeline: Pipeline
 
-    def print(self, number: int, *found: dict[str, Any]) -> str:
+    def print(self, number: int, *found: dict[str, Any], options: Mapping[str, str] | None = None) -> str:
         """A received job whose reader finds these invoices."""
         original = self.blobs.put(b"%%PDF-1.7 job %d" % number, "application/pdf").digest
         self.children.found[original] = list(found)
         with self.database.write() as connection:
             at = NOW + timedelta(seconds=number)
-            return archive_rows.job(connection, number, state=JobState.RECEIVED, original=original, at=at)
+            columns = {"state": JobState.RECEIVED, "original": original, "at": at, "options": options or {}}
+            return archive_rows.job(connection, number, **columns)
 
     def reads_as(self, number: int, *found: dict[str, Any]) -> None:
         """From now on, as after a new template."""
@@ -390,6 +393,57 @@ def test_an_invoice_more_costs_no_statement_more(house: House, several: bool) ->
     house.pipeline = replace(house.pipeline, archived=lambda *_: None)
     asked(range(1, 4))  # the ledger's first entries join no others
     assert asked(range(10, 13)) == asked(range(20, 32))
+
+
+# What the sender chose
+
+
+def test_a_review_holds_every_invoice_of_the_job(house: House) -> None:
+    """The sound ones wait for a person, too; what a person lets go goes its way, and is not held again."""
+    job = house.print(1, invoice("FA-1", 1, 1), invoice("FA-2", 2, 2, total="1.00"), options={ROUTE: "hold-for-review"})
+    house.turn("process", "seal")
+    first, second = house.rows(job)
+    assert [reason["code"] for reason in first.reasons] == ["review"]
+    assert [reason["code"] for reason in second.reasons] == ["amounts-differ", "review"]
+    house.act(acts.release, first.id, "marie", "looked at")
+    house.act(acts.correct, second.id, {"total": archive_rows.FIELDS["total"]}, "marie", "misread")
+    house.turn("check", "seal")
+    assert house.states(job) == ["archived", "waiting"]
+    assert [reason["code"] for reason in house.rows(job)[1].reasons] == ["review"]
+
+
+def test_another_template_than_the_sender_named_is_doubtful(house: House) -> None:
+    """It was told to the reader; an invoice of another layout waits until a person answers for it."""
+    options = {TEMPLATE: "moulin-fr"}
+    job = house.print(1, invoice("FA-1", 1, 1), invoice("FA-2", 2, 2) | {"template": "other"}, options=options)
+    house.turn("process")
+    assert house.children.asked[-1]["template"] == "moulin-fr"
+    first, second = house.rows(job)
+    assert (first.state, second.state) == ("ready", "waiting")
+    (reason,) = second.reasons
+    assert (reason["code"], reason["facts"]) == ("other-template", {"template": "other", "chosen": "moulin-fr"})
+    house.act(acts.release, second.id, "marie", "it is the new form")
+    house.turn("check", "seal")
+    assert house.states(job) == ["archived", "archived"]
+
+
+def test_the_ledger_records_what_was_chosen(house: House) -> None:
+    """Beside the facts of the invoice; of a job without choices nothing is said, as before there were any."""
+    chosen = {ROUTE: "paper", COPY_TO: "a@firm.example"}
+    jobs_of = [
+        house.print(1, invoice("FA-1"), options=chosen | {TEMPLATE: "automatic"}),
+        house.print(2, invoice("FA-2")),
+    ]
+    house.turn("process", "seal")
+    with house.database.read() as connection:
+        told = [
+            json.loads(connection.scalars(_RECORD.where(entries.c.subject == house.rows(job)[0].id)).one())
+            for job in jobs_of
+        ]
+    assert [one.get("chosen") for one in told] == [chosen, None]
+
+
+_RECORD = sa.select(ledger_records.c.body).join(entries, entries.c.index == ledger_records.c.index)
 
 
 # One row harms no other

@@ -250,12 +250,30 @@ def test_accounting_gets_a_copy_without_the_customers_link(
     assert len(edge.wait_for("ConsignmentNotification")) == 1
 
 
+def test_whom_the_sender_named_gets_a_copy_without_the_link(
+    start: Start, mailbox: tuple[object, int], letters: Callable[[int], list[EmailMessage]]
+) -> None:
+    """Each a letter of its own beside accounting's; sent once, however often the delivery is repeated."""
+    edge = start(mailbox[1], smtp={"bcc": "archive@moulin.example"})
+    order = delivery(copies=["anne@moulin.example", "bob@moulin.example"])
+    edge.deliver(order)
+    edge.deliver(order)
+    by_address = {letter["To"].addresses[0].addr_spec: letter for letter in letters(4)}
+    assert len(by_address) == 4
+    for address in ("anne@moulin.example", "bob@moulin.example"):
+        copy = by_address[address].get_content()
+        assert "marie@client.fr" in copy and "/l/" not in copy
+    assert len(edge.wait_for("ConsignmentNotification")) == 1
+    assert edge.rows("SELECT count(*) FROM outbox") == [(4,)]
+
+
 def test_a_rehearsal_writes_to_nobody_else(
     start: Start, mailbox: tuple[object, int], letters: Callable[[int], list[EmailMessage]]
 ) -> None:
     """The letter goes to the rehearsal's address alone, names the true addressee, and every event is marked."""
     edge = start(mailbox[1], smtp={"bcc": "archive@moulin.example"})
-    edge.deliver(delivery(mode="rehearsal", rehearsal_to="essai@moulin.example"))
+    copies = ["anne@moulin.example"]
+    edge.deliver(delivery(mode="rehearsal", rehearsal_to="essai@moulin.example", copies=copies))
     (letter,) = letters(1)
     assert letter["To"] == "essai@moulin.example" and letter["Subject"].startswith("SPECIMEN pour marie@client.fr")
     body = letter.get_body(("plain",))

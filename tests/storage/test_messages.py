@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from printerd.choices import IN_VAIN, TWICE
 from printerd.model import InvoiceState
 from printerd.storage import archive, messages, schema
 from tests import archive_rows
@@ -71,6 +72,34 @@ def test_one_invoice_is_called_by_its_number(tmp_path: Path, sent: dict[str, str
         archive_rows.event(connection, archive_rows.delivery(connection, invoice, **sent), told, 1)
         messages.refresh(connection, connection.scalars(sa.select(schema.jobs.c.id)).all(), "en")
         assert connection.scalar(sa.select(schema.jobs.c.message)) == f"FA-2026-0042 {said}"
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("ways", "said"),
+    [
+        (
+            [("paper", IN_VAIN)],
+            "put into the out-tray for paper (mail was chosen, but the customer has not agreed to electronic invoices)",
+        ),
+        ([("mail", TWICE), ("paper", TWICE)], "mailed (and on paper)"),
+        ([("paper", "paper was chosen")], "put into the out-tray for paper"),
+    ],
+)
+def test_the_sender_reads_what_became_of_the_choice(tmp_path: Path, ways: list[tuple[str, str]], said: str) -> None:
+    """Mail that may not be is paper, and the print queue says so; what went twice is told once."""
+    database, blobs = archive_rows.opened(tmp_path)
+    with database.write() as connection:
+        job = archive_rows.job(connection)
+        for number, name in enumerate(("FA-1", "FA-2")):
+            one = archive_rows.invoice(connection, blobs, job, number, number=name)
+            for route, why in ways:
+                sent = archive_rows.delivery(connection, one, id=f"{name} {route}", route=route, why=why)
+                if route == "mail":
+                    archive_rows.event(connection, sent, "ConsignmentNotification", number + 1)
+            messages.refresh(connection, [job], "en")
+            alone = "FA-1 " if number == 0 else "2 invoices: 2 "
+            assert connection.scalar(sa.select(schema.jobs.c.message)) == alone + said
     database.close()
 
 
