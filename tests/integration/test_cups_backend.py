@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
+from printerd.choices import COPY_TO, ROUTE, TEMPLATE, Policy
 from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import decode, encode
 from printerd.ipp.message import Group, GroupTag, Message
@@ -30,9 +31,11 @@ from ..cups import PPD, Cups
 from ..instance import served, until
 from ..listener.printing import RunningPrinter
 
+REST = {TEMPLATE: "automatic", COPY_TO: "none"}
 names = count(1)
 POSTSCRIPT = b"%!PS-Adobe-3.0\n/Helvetica findfont 12 scalefont setfont 72 720 moveto (FA-1) show showpage\n%%EOF\n"
 TEXT = "Facture FA-1\nà payer : 12 €\n\f".encode()
+POLICY = Policy(("mail", "both"), ("firm.example",), lambda: ("Modèle 1",))
 HUGE = 160 << 20
 """Bytes: a document that is under way long enough to be met in the middle."""
 
@@ -49,7 +52,8 @@ class Queue:
         self.printer: RunningPrinter | None = None
 
     def start(self) -> RunningPrinter:
-        self.printer = RunningPrinter(self._folder, {"document_limit": 2 * HUGE}, socket_path=self._socket)
+        settings = {"document_limit": 2 * HUGE, "policy": POLICY}
+        self.printer = RunningPrinter(self._folder, settings, socket_path=self._socket)
         return self.printer
 
     def stop(self) -> None:
@@ -180,14 +184,46 @@ def test_a_document_arrives_as_it_was_printed(
     """PDF, PostScript and text pass CUPS unchanged, with the words of their sender; a title is but a word."""
     path = tmp_path / "document"
     path.write_bytes(document or invoices[0].read_bytes())
-    options = ("-n", "3", "-o", "media=A4", "-o", 'invoice-printer-x="a b"', "-o", "sides=one-sided")
+    options = ("-n", "3", "-o", "media=A4", "-o", 'invoice-printer-template="Modèle 1"', "-o", "sides=one-sided")
     assert queue.ended(queue.send(path, options=options))["job-state"] == "9"
     (row,) = queue.rows()
     assert row.original == sha256(path)[0]
     ticket = row.ticket
     assert (ticket.printer, ticket.user, ticket.host) == ("inv", psutil.Process().username(), "localhost")
     assert (ticket.title, ticket.media_type, ticket.source) == ("../..;rm é", media_type, "cups")
-    assert dict(ticket.options) == {"copies": "3", "media": "A4", "invoice-printer-x": "a b"}
+    assert dict(ticket.options) == {"copies": "3", "media": "A4", TEMPLATE: "Modèle 1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ((f"{ROUTE}=both", f"{TEMPLATE}=automatic", f"{COPY_TO}=none"), {ROUTE: "both", **REST}),
+        ((f'{TEMPLATE}="Custom.Modèle 1"',), {TEMPLATE: "Modèle 1"}),
+        ((f"{COPY_TO}=Custom.a@firm.example,b@firm.example",), {COPY_TO: "a@firm.example,b@firm.example"}),
+    ],
+)
+def test_choices_of_the_ppd_travel_with_the_job(
+    queue: Queue, invoices: list[Path], options: tuple[str, ...], kept: dict[str, str]
+) -> None:
+    """As print dialogs and lp write them: words of the list, and what people write themselves."""
+    words = tuple(word for option in options for word in ("-o", option))
+    assert queue.ended(queue.send(invoices[0], options=words))["job-state"] == "9"
+    (row,) = queue.rows()
+    assert dict(row.ticket.options) == {"copies": "1", **kept}
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("C", "cannot be “paper” here"), ("fr_FR.UTF-8", "ne peut pas valoir « paper » ici")],
+)
+def test_a_choice_that_the_firm_forbids_ends_the_job(
+    queue: Queue, invoices: list[Path], language: str, words: str
+) -> None:
+    """CUPS knows no policy but the printer's: the job is canceled, and its owner reads what may be chosen."""
+    ended = queue.ended(queue.send(invoices[0], options=("-o", f"{ROUTE}=paper"), language=language))
+    assert ended["job-state"] == "7"
+    assert words in ended["job-printer-state-message"]
+    assert [row.reason and row.reason["code"] for row in queue.rows(JobState.ABORTED)] == ["choice"]
 
 
 @pytest.mark.parametrize(("language", "words"), [("C", "is a picture"), ("fr_FR.UTF-8", "est une image")])

@@ -18,7 +18,7 @@ from printerd.listener.framing import EXIT
 from printerd.listener.printer import CHOICES, SETTABLE
 from printerd.model import JobState
 
-from .doors import PDF, Doors
+from .doors import PDF, POSTSCRIPT, Doors
 from .dropping import Dropping
 from .printing import RunningPrinter
 from .test_backend import line, say
@@ -112,8 +112,8 @@ def test_a_word_may_come_as_a_name(printer: RunningPrinter, written: Callable[[s
 def test_what_is_forbidden_is_refused(printer: RunningPrinter, forbidden: str, value: str) -> None:
     """RFC 8011 section 4.1.7: with fidelity the job, else the attribute; either way it comes back as it was given."""
     job = (attribute(forbidden, value),)
-    for operation in (Operation.PRINT_JOB, Operation.CREATE_JOB, Operation.VALIDATE_JOB):
-        refused = printer.ask(printer.request(operation, FAITHFUL, job=job), PDF)
+    for operation, document in ((Operation.PRINT_JOB, PDF), (Operation.CREATE_JOB, b""), (Operation.VALIDATE_JOB, b"")):
+        refused = printer.ask(printer.request(operation, FAITHFUL, job=job), document)
         assert refused.code == Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED
         assert unsupported(refused) == {forbidden: value}
     assert printer.rows() == []
@@ -226,9 +226,8 @@ def test_pjl_names_choices(start: Callable[..., RunningPrinter]) -> None:
     doors = Doors()
     printer = start(doors=doors.open, policy=POLICY)
     pjl = b'@PJL SET INVOICE_PRINTER_ROUTE=mail\r\n@PJL SET invoice_printer_template="Mod\xc3\xa8le 1"\r\n'
-    sent(doors, EXIT + pjl + b"@PJL ENTER LANGUAGE=PDF\r\n" + PDF + EXIT + PDF)
-    with pytest.raises(ConnectionError):
-        sent(doors, EXIT + b"@PJL SET INVOICE_PRINTER_ROUTE=paper\r\n@PJL ENTER LANGUAGE=PDF\r\n" + PDF + EXIT)
+    sent(doors, EXIT + pjl + b"@PJL ENTER LANGUAGE=PDF\r\n" + PDF + EXIT + POSTSCRIPT)
+    sent(doors, EXIT + b"@PJL SET INVOICE_PRINTER_ROUTE=paper\r\n@PJL ENTER LANGUAGE=PDF\r\n" + PDF + EXIT)
     first, second, third = printer.rows()
     assert first.ticket.options == {ROUTE: "mail", TEMPLATE: "Modèle 1"}
     assert second.ticket.options == {}
