@@ -11,7 +11,7 @@ import pytest
 from printerd.ipp.message import Group
 from printerd.ipp.registry import JobState as Ipp
 from printerd.listener.jobs import INVOICES, PRIVATE, Viewer, group, standing
-from printerd.listener.printer import Printer
+from printerd.listener.printer import CHOICES, Printer
 from printerd.model import Digest, InvoiceState, JobId, JobState, Ticket
 from printerd.storage.jobs import Job
 
@@ -99,7 +99,7 @@ def test_others_see_the_state_alone(user: str, host: str) -> None:
     """Name, user and message of a job are for the same user on the same host."""
     everything = group(JOB, VIEWER, ())
     others = group(JOB, replace(VIEWER, user=user, host=host), ())
-    assert _names(everything) - _names(others) == PRIVATE - {"job-more-info", INVOICES}
+    assert _names(everything) - _names(others) == PRIVATE - {"job-more-info", INVOICES, *CHOICES}
     assert {"job-id", "job-state", "job-state-reasons"} <= _names(others)
     assert "FA-1" not in repr(others)
 

@@ -16,6 +16,7 @@ from pyipp import IPP
 from pyipp.enums import IppOperation
 
 from printerd import formats
+from printerd.choices import ANYTHING
 from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import decode, encode
 from printerd.ipp.message import Attribute, GroupTag, Message, Range, keyword
@@ -422,8 +423,8 @@ def test_values_that_ranges_hold() -> None:
     """A copies value is judged by the range that is claimed, its neighbours too."""
     claimed = OPTIONS["copies"].supported[0]
     assert isinstance(claimed, Range)
-    assert [takes(attribute("copies", n)) for n in (1, claimed.upper, claimed.upper + 1)] == [True, True, False]
-    assert not takes(Attribute.of("copies", keyword("many")))
+    assert [takes(attribute("copies", n), ANYTHING) for n in (1, claimed.upper, claimed.upper + 1)] == [True, True, False]
+    assert not takes(Attribute.of("copies", keyword("many")), ANYTHING)
 
 
 def test_a_connection_that_is_kept_after_a_refusal(start: Callable[..., RunningPrinter]) -> None:

@@ -71,8 +71,7 @@ def test_no_name_makes_an_element_of_a_mail(language: str, mode: str) -> None:
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_the_copy_for_accounting_is_plain_text(language: str) -> None:
     """Accounting's copy has no HTML that a name could get into."""
-    office = type(OFFICE)(OFFICE.templates, OFFICE.sender, OFFICE.public_url, "bcc@moulin.example", OFFICE.key)
-    message = parsed(compose_copy(office, evil(language), NOW))
+    message = parsed(compose_copy(OFFICE, evil(language), "bcc@moulin.example", NOW))
     assert [one.get_content_type() for one in message.walk()] == ["text/plain"]
 
 
