@@ -423,7 +423,11 @@ def test_values_that_ranges_hold() -> None:
     """A copies value is judged by the range that is claimed, its neighbours too."""
     claimed = OPTIONS["copies"].supported[0]
     assert isinstance(claimed, Range)
-    assert [takes(attribute("copies", n), ANYTHING) for n in (1, claimed.upper, claimed.upper + 1)] == [True, True, False]
+    assert [takes(attribute("copies", n), ANYTHING) for n in (1, claimed.upper, claimed.upper + 1)] == [
+        True,
+        True,
+        False,
+    ]
     assert not takes(Attribute.of("copies", keyword("many")), ANYTHING)
 
 
