@@ -334,6 +334,13 @@ def test_a_broken_archive_is_a_temporary_error(house: House, monkeypatch: pytest
     assert house.spooled() == []
 
 
+def test_two_parts_of_one_document_are_two_jobs(house: House) -> None:
+    """The same bytes are sent twice at once, each time for other pages: both are there."""
+    parts = [replace(TICKET, options={"page-ranges": pages}) for pages in ("1-1", "2-2")]
+    house.run(lambda intake: asyncio.gather(*(intake.accept(part, sent(PDF)) for part in parts)))
+    assert [job.ticket for job in house.jobs()] == parts
+
+
 def test_a_repetition_is_the_same_job(house: House) -> None:
     """The same again without an answer is the first job; after the answer it is another."""
 

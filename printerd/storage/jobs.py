@@ -133,6 +133,8 @@ class Job:
 
 # Coming in
 
+Likeness = str | tuple[Any, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -147,13 +149,15 @@ class Arrival:
     wait: Wait | None = None
 
     @property
-    def likeness(self) -> tuple[str, ...]:
+    def likeness(self) -> Likeness:
         """What is the same when the sender sends the same job again: its key; or, sent again within ten minutes to a
-        printer whose answer never went out, the bytes, the user, the host and the title.
+        printer whose answer never went out, the bytes and all that was said of them (other pages are another job).
         """
-        if self.sender_key is not None:
-            return (self.sender_key,)
-        return (self.original.digest, self.ticket.host, self.ticket.user, self.ticket.title)
+        return self.sender_key or _likeness(self.original.digest, self.ticket)
+
+
+def _likeness(original: str, told: Ticket | sa.Row[Any]) -> Likeness:
+    return (original, told.printer, told.host, told.user, told.title, frozenset(told.options.items()))
 
 
 def take(connection: sa.Connection, arrivals: Sequence[Arrival], now: datetime) -> list[CapturedJob]:
@@ -177,17 +181,15 @@ def take(connection: sa.Connection, arrivals: Sequence[Arrival], now: datetime) 
     return [found[arrival.likeness] for arrival in arrivals]
 
 
-def _repeated(
-    connection: sa.Connection, arrivals: Sequence[Arrival], now: datetime
-) -> dict[tuple[str, ...], CapturedJob]:
+def _repeated(connection: sa.Connection, arrivals: Sequence[Arrival], now: datetime) -> dict[Likeness, CapturedJob]:
     """The jobs that are sent again, by their likeness."""
-    found: dict[tuple[str, ...], CapturedJob] = {}
+    found: dict[Likeness, CapturedJob] = {}
     if keys := [arrival.sender_key for arrival in arrivals if arrival.sender_key is not None]:
         for row in connection.execute(_SENT_AS, {"keys": keys}):
-            found[row.sender_key,] = _job(row, {}).captured()
+            found[row.sender_key] = _job(row, {}).captured()
     if originals := [arrival.original.digest for arrival in arrivals if arrival.sender_key is None]:
         for row in connection.execute(_SENT_AGAIN, {"originals": originals, "since": now - REPEATED_WITHIN}):
-            found.setdefault((row.original, row.host, row.user, row.title), _job(row, {}).captured())
+            found.setdefault(_likeness(row.original, row), _job(row, {}).captured())
     return found
 
 

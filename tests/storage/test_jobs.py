@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -111,15 +112,17 @@ def test_cancel_before_the_worker_takes_it(database: Database) -> None:
         ({"title": "FA-2"}, timedelta(), False),
         ({"user": "bert"}, timedelta(), False),
         ({"host": "192.0.2.8"}, timedelta(), False),
+        ({"printer": "other"}, timedelta(), False),
+        ({"options": {"page-ranges": "2-2"}}, timedelta(), False),
     ],
 )
 def test_the_same_again_without_an_answer(
-    database: Database, change: dict[str, str], later: timedelta, found: bool
+    database: Database, change: dict[str, Any], later: timedelta, found: bool
 ) -> None:
-    """The same bytes, user, host and title within ten minutes of an unanswered job are that job."""
+    """The same bytes, user, host, title, printer and options within ten minutes of an unanswered job are that job."""
     with database.write() as connection:
         first = _taken(connection)
-        again = _taken(connection, replace(TICKET, **change), NOW + later)  # type: ignore[arg-type]
+        again = _taken(connection, replace(TICKET, **change), NOW + later)
     assert (again == first) is found
 
 
