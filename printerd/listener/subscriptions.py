@@ -128,7 +128,7 @@ class Hub:
             found = await self._service.read(lambda one: jobs.moving(one, self._known, self._highest))
             states = [self._state(job) for job in found]
             happened = [*events.of_jobs(self._known, states, now), *await self._of_printer(now)]
-            self._known = {state.number: state for state in states if not state.over}
+            self._known = {state.number: state for state in states[-jobs.HISTORY :] if not state.over}
             self._highest = max([self._highest, *(state.number for state in states)])
             self._deliver(happened)
             await self._sweep(now)

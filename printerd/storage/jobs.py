@@ -383,11 +383,13 @@ def _is_settled(row: sa.FromClause, cutoff: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-def moving(connection: sa.Connection, known: Collection[int], above: int, limit: int = HISTORY) -> list[Job]:
-    """The jobs of these numbers, and those that came after ``above``, by number."""
-    query = sa.select(jobs).where(jobs.c.part_of.is_(None))
-    query = query.where(sa.or_(jobs.c.number.in_(list(known)), jobs.c.number > above))
-    return _select(connection, query.order_by(jobs.c.number).limit(limit + len(known)))
+def moving(connection: sa.Connection, known: Collection[int], above: int) -> list[Job]:
+    """The jobs of these numbers, and the first :data:`HISTORY` that came after ``above``, by number."""
+    query = sa.select(jobs).where(jobs.c.part_of.is_(None)).order_by(jobs.c.number)
+    return [  # two questions: asked as one, SQLite reads all jobs there are
+        *_select(connection, query.where(jobs.c.number.in_(list(known)))),
+        *_select(connection, query.where(jobs.c.number > above).limit(HISTORY)),
+    ]
 
 
 def due(connection: sa.Connection, now: datetime) -> list[JobId]:

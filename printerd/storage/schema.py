@@ -84,7 +84,7 @@ jobs = Table(
     text("source"),
     Column("options", JSON, nullable=False),
     identity("part_of", ForeignKey("jobs.id")),
-    digest("original", index=True),
+    digest("original"),
     Column("size", sa.BigInteger),
     Column("state", String(12), nullable=False),
     Column("sender_key", String(80), unique=True),
@@ -95,6 +95,8 @@ jobs = Table(
     Column("received_at", Utc),
     Column("completed_at", Utc),
     *claimed(),
+    # A document that is printed every day is sought among those of the last minutes.
+    Index("ix_jobs_original_received_at", "original", "received_at"),
     Index("ix_jobs_state_number", "state", "number"),
     # Most jobs are one document: they are not in it.
     Index(

@@ -100,7 +100,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("sender_key", name=op.f("uq_jobs_sender_key")),
     )
     op.create_index(op.f("ix_jobs_batch"), "jobs", ["batch"], unique=False)
-    op.create_index(op.f("ix_jobs_original"), "jobs", ["original"], unique=False)
+    op.create_index("ix_jobs_original_received_at", "jobs", ["original", "received_at"], unique=False)
     op.create_index("ix_jobs_state_number", "jobs", ["state", "number"], unique=False)
     op.create_index(
         "ix_jobs_part_of",
