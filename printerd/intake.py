@@ -161,7 +161,7 @@ class Intake:
             with Upload(self._room, expected) as upload:
                 with Spool(self._blobs.spool, self.document_limit, ticket.media_type, compression) as spool:
                     await self._fill(spool, upload, stream)
-                incoming = _Incoming(ticket, spool, job_id, sender_key, self._wait(wait), last)
+                incoming = _Incoming(ticket, spool, job_id, sender_key, wait, last)
                 job = await self._writer.take(incoming, spool)
                 upload.ended(spool.size)
                 return job
@@ -200,7 +200,8 @@ class Intake:
 
     def _take(self, connection: sa.Connection, incoming: Sequence[_Incoming]) -> list[CapturedJob]:
         """Inside the writer's transaction: the rows that make documents jobs."""
-        now = self._now()
+        now, operators = self._now(), _operators_wait(connection)
+        incoming = [replace(one, wait=one.wait or operators) for one in incoming]
         new = iter(jobs.take(connection, [one.arrival() for one in incoming if one.job is None], now))
         return [next(new) if one.job is None else self._give(connection, one.job, one, now) for one in incoming]
 
@@ -241,12 +242,6 @@ class Intake:
                 jobs.wait(connection, job.id, wait)
             else:
                 jobs.release(connection, job.id, now)
-
-    def _wait(self, wanted: Wait | None) -> Wait | None:
-        """What a document waits for: what its sender wants, else what the operator wants."""
-        if wanted or not self.waits:
-            return wanted
-        return PAUSED if self.switches.paused else HELD_BACK
 
     def _require_accepting(self) -> None:
         if not self.switches.accepting:
@@ -289,11 +284,11 @@ class Intake:
         """No more documents come: a job that has none is aborted, any other goes its way, or waits."""
         if job not in self._uploading:
             await self._abort([job], Refused("no-document"))
-            await self.act(partial(self._closed, job, self._wait(wait)))
+            await self.act(partial(self._closed, job, wait))
 
     def _closed(self, job_id: JobId, wait: Wait | None, connection: sa.Connection, now: datetime) -> None:
         if (job := jobs.find(connection, job_id)) is not None:
-            self._close(connection, job, wait, now)
+            self._close(connection, job, wait or _operators_wait(connection), now)
 
     async def act(self, change: Callable[[sa.Connection, datetime], T]) -> T:
         """Change rows on a sender's word; the worker looks whether there is something for it."""
@@ -318,12 +313,22 @@ class Intake:
         """Whether new documents wait for the operator."""
         return self.switches.paused or self.switches.holding
 
-    async def operate(self, **changes: Any) -> Switches:
-        """Set switches. What waits because of one of them goes, or stops, with it."""
-        before, after = self.switches, replace(self.switches, **changes)
-        await self.act(partial(_switched, before, after))
-        self.switches = after
-        return after
+    async def operate(self, words: Mapping[str, str], **changes: bool) -> Switches:
+        """Set switches and words of the printer. What waits because of a switch goes, or stops, with it."""
+        self.switches = await self.act(partial(_switch, words, changes))
+        return self.switches
+
+    async def release(self, job: JobId) -> bool:
+        """Let a job go on its sender's word; a paused printer still keeps it. False when it does not wait."""
+        return await self.act(partial(_released, job))
+
+    async def restart(self, job: JobId) -> bool:
+        """Work again on what came to nothing, as :func:`printerd.storage.jobs.restart` has it."""
+        return await self.act(partial(_restarted, job))
+
+    async def again(self, arrival: jobs.Arrival) -> JobId:
+        """The same document as a new job."""
+        return await self.act(partial(_again, arrival))
 
     # Housekeeping
 
@@ -344,22 +349,7 @@ class Intake:
         )
         for job in due:
             if job not in self._uploading:
-                await self.act(partial(self._let_go, job))
-
-    async def release(self, job: JobId) -> bool:
-        """Let a job go on its sender's word; a paused printer still keeps it. False when it does not wait."""
-        return await self.act(partial(self._released, job))
-
-    def _released(self, job: JobId, connection: sa.Connection, now: datetime) -> bool:
-        if self.switches.paused:
-            return jobs.wait(connection, job, PAUSED)
-        return jobs.release(connection, job, now)
-
-    def _let_go(self, job: JobId, connection: sa.Connection, now: datetime) -> None:
-        if wait := self._wait(None):
-            jobs.wait(connection, job, wait)
-        else:
-            jobs.release(connection, job, now)
+                await self.act(partial(_let_go, job))
 
     def _overdue(self) -> tuple[list[JobId], list[JobId]]:
         with self._database.read() as connection:
@@ -397,15 +387,56 @@ class Intake:
         return self._room.level()
 
 
-def _switched(before: Switches, after: Switches, connection: sa.Connection, now: datetime) -> None:
-    """The rows that a change of the switches moves."""
+# The operator's switches in the rows. They are read and set in the writer's transactions, one after the other: whatever
+# comes is there before a switch is set, and moves with it, or knows it.
+
+
+def _switch(
+    words: Mapping[str, str], changes: Mapping[str, bool], connection: sa.Connection, now: datetime
+) -> Switches:
+    """Set them, and move what waits because of them."""
+    before = instance.switches(connection)
+    after = replace(before, **changes, said=tuple({**dict(before.said), **words}.items()))
     instance.set_switches(connection, after)
+    if before.holding and not after.holding:
+        jobs.release_all(connection, HELD_BACK, now, PAUSED if after.paused else None)
     if after.paused and not before.paused:
         jobs.wait_all(connection, PAUSED)
     if before.paused and not after.paused:
-        jobs.release_all(connection, PAUSED.code, now)
-    if before.holding and not after.holding:
-        jobs.release_all(connection, HELD_BACK.code, now)
+        jobs.release_all(connection, PAUSED, now)
+    return after
+
+
+def _operators_wait(connection: sa.Connection) -> Wait | None:
+    """What a document waits for that comes now, because an operator wants it."""
+    switches = instance.switches(connection)
+    if switches.holding:
+        return HELD_BACK
+    return PAUSED if switches.paused else None
+
+
+def _released(job: JobId, connection: sa.Connection, now: datetime) -> bool:
+    if instance.switches(connection).paused:
+        return jobs.wait(connection, job, PAUSED)
+    return jobs.release(connection, job, now)
+
+
+def _let_go(job: JobId, connection: sa.Connection, now: datetime) -> None:
+    if wait := _operators_wait(connection):
+        jobs.wait(connection, job, wait)
+    else:
+        jobs.release(connection, job, now)
+
+
+def _restarted(job: JobId, connection: sa.Connection, now: datetime) -> bool:
+    done = jobs.restart(connection, job, now)
+    if done and (wait := _operators_wait(connection)):
+        jobs.wait(connection, job, wait)
+    return done
+
+
+def _again(arrival: jobs.Arrival, connection: sa.Connection, now: datetime) -> JobId:
+    return jobs.again(connection, replace(arrival, wait=arrival.wait or _operators_wait(connection)), now)
 
 
 def _abort(job: JobId, now: datetime, told: tuple[Mapping[str, Any], str], connection: sa.Connection) -> bool:

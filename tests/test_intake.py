@@ -20,9 +20,10 @@ from printerd.errors import TransientError
 from printerd.intake import Intake
 from printerd.model import JobId, JobState, Ticket
 from printerd.refusals import Refused
-from printerd.storage import jobs, schema
+from printerd.storage import instance, jobs, schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
+from printerd.storage.instance import Switches
 from printerd.storage.spool import AHEAD, PIECE
 
 PDF = b"%PDF-1.7\n" + bytes(60_000)
@@ -332,6 +333,41 @@ def test_a_broken_archive_is_a_temporary_error(house: House, monkeypatch: pytest
     house.run(work)
     assert house.jobs() == []
     assert house.spooled() == []
+
+
+@pytest.mark.parametrize(
+    ("switches", "state"), [([True, False], JobState.RECEIVED), ([True], JobState.PENDING)], ids=["resume", "pause"]
+)
+def test_a_switch_and_an_arrival_at_once(house: House, switches: list[bool], state: JobState) -> None:
+    """What comes while a switch is being written is not left behind by it, and not worked on in spite of it."""
+
+    async def work(intake: Intake) -> None:
+        for before in switches[:-1]:
+            await intake.operate({}, paused=before)
+        with house.database.write():  # the writer waits for us, with the switch
+            switching = asyncio.create_task(intake.operate({}, paused=switches[-1]))
+            await asyncio.sleep(0.1)
+            arriving = asyncio.create_task(intake.accept(TICKET, sent(PDF)))
+            await asyncio.sleep(0.1)
+        await asyncio.gather(switching, arriving)
+
+    house.run(work)
+    assert [job.state for job in house.jobs()] == [state]
+
+
+def test_two_switches_at_once(house: House) -> None:
+    """Neither of two operators undoes what the other does at the same time."""
+    words = {"printer-location": "Cave"}
+
+    async def work(intake: Intake) -> None:
+        await asyncio.gather(
+            intake.operate({}, paused=True), intake.operate({}, accepting=False), intake.operate(words, holding=True)
+        )
+        expected = Switches(accepting=False, paused=True, holding=True, said=tuple(words.items()))
+        with house.database.read() as connection:
+            assert instance.switches(connection) == intake.switches == expected
+
+    house.run(work)
 
 
 def test_two_parts_of_one_document_are_two_jobs(house: House) -> None:

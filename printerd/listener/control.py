@@ -235,7 +235,7 @@ async def _named(service: Service, call: Call, given: Attribute) -> list[jobs.Jo
 async def restart_job(service: Service, call: Call) -> Answer:
     """RFC 8011 section 4.3.7, for a job that came to nothing: no invoice may be made twice."""
     job = await service.own_job(call)
-    if not await service.intake.act(lambda connection, now: jobs.restart(connection, job.id, now)):
+    if not await service.intake.restart(job.id):
         raise not_possible(ONCE)
     return Answer(encode(service.ok(call)))
 
@@ -247,7 +247,7 @@ async def reprocess_job(service: Service, call: Call) -> Answer:
         raise not_possible(ONCE)
     blob = Blob(job.original, job.size, job.ticket.media_type)
     arrival = jobs.Arrival(job.ticket, blob, wait=wait(service, job.ticket))
-    new = await service.intake.act(lambda connection, now: jobs.again(connection, arrival, now))
+    new = await service.intake.again(arrival)
     found = await service.read(lambda connection: jobs.find(connection, new))
     return service.job_answer(call, found or job)
 

@@ -78,8 +78,7 @@ _TABLES: Final = (ATTRIBUTES[Kind.PRINTER_DESCRIPTION], ATTRIBUTES[Kind.PRINTER_
 
 
 async def _set(service: Service, switches: Mapping[str, bool], words: Mapping[str, str]) -> None:
-    said = {**dict(service.intake.switches.said), **words}
-    await service.intake.operate(**switches, said=tuple(said.items()))
+    await service.intake.operate(words, **switches)
     service.changed(**fields(words))
 
 

@@ -254,10 +254,11 @@ def wait_all(connection: sa.Connection, reason: Wait) -> None:
     connection.execute(statement.values(**reason.columns()))
 
 
-def release_all(connection: sa.Connection, code: str, now: datetime) -> None:
-    """Let everything go that waits for that reason."""
-    statement = sa.update(jobs).where(jobs.c.state == JobState.PENDING, jobs.c.reason["code"].as_string() == code)
-    connection.execute(statement.values(**_going(now)))
+def release_all(connection: sa.Connection, reason: Wait, now: datetime, wait: Wait | None = None) -> None:
+    """Let everything go that waits for that reason, or have it ``wait`` for another."""
+    same = jobs.c.reason["code"].as_string() == reason.code
+    statement = sa.update(jobs).where(jobs.c.state == JobState.PENDING, same)
+    connection.execute(statement.values(**(wait.columns() if wait else _going(now))))
 
 
 def again(connection: sa.Connection, arrival: Arrival, now: datetime) -> JobId:

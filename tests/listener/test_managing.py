@@ -85,6 +85,33 @@ def test_new_jobs_are_held_back(printer: RunningPrinter) -> None:
     assert [row.state for row in printer.rows()] == [Row.RECEIVED] * 2
 
 
+def test_a_pause_and_a_hold_outlast_one_another(printer: RunningPrinter) -> None:
+    """What is held back does not go while the printer is paused, nor what came while it was held back at the resume."""
+    do(printer, Operation.HOLD_NEW_JOBS)
+    printer.print_job()
+    do(printer, Operation.PAUSE_PRINTER)
+    do(printer, Operation.RELEASE_HELD_NEW_JOBS)
+    assert [row.code for row in printer.rows()] == ["printer-stopped"]
+    do(printer, Operation.HOLD_NEW_JOBS)
+    printer.print_job(PDF + b"2", title="FA-2")
+    do(printer, Operation.RESUME_PRINTER)
+    assert [(row.state, row.code) for row in printer.rows()] == [
+        (Row.RECEIVED, ""),
+        (Row.PENDING, "job-held-for-release"),
+    ]
+
+
+@pytest.mark.parametrize("code", [Operation.RESTART_JOB, Operation.RESUBMIT_JOB])
+def test_nothing_begins_again_while_the_printer_is_paused(printer: RunningPrinter, code: Operation) -> None:
+    printer.print_job()
+    printer.change(1, state="aborted")
+    do(printer, Operation.PAUSE_PRINTER)
+    assert do(printer, code, attribute("job-id", 1)) == Status.SUCCESSFUL_OK
+    assert [row.code for row in printer.rows()][-1] == "printer-stopped"
+    do(printer, Operation.RESUME_PRINTER)
+    assert printer.rows()[-1].state is Row.RECEIVED
+
+
 def test_a_closed_printer_takes_no_job(printer: RunningPrinter) -> None:
     """server-error-not-accepting-jobs in one step or two, and no row is left of it."""
     do(printer, Operation.DISABLE_PRINTER)
