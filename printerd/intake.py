@@ -301,10 +301,17 @@ class Intake:
         """Write something soon that may be lost in a crash."""
         self._writer.note(change)
 
-    async def cancel(self, job: JobId) -> bool:
-        """Cancel it unless the pipeline has taken it up, or it has ended."""
-        now, message = self._now(), Refused("canceled").sentence(self._language)
-        return await self._writer.write(lambda connection: jobs.cancel(connection, job, now, message))
+    async def cancel(self, *ids: JobId) -> bool:
+        """Cancel these jobs; none of them when the pipeline has taken one up, or one has ended."""
+        return await self._writer.write(partial(_canceled, ids, *self._ending()))
+
+    async def cancel_all(self, cutoff: datetime, owner: tuple[str, str] | None = None) -> None:
+        """Cancel what can be of all jobs, or of an owner's, as :func:`printerd.storage.jobs.cancel_all` has it."""
+        now, message = self._ending()
+        await self._writer.write(lambda connection: jobs.cancel_all(connection, cutoff, now, message, owner))
+
+    def _ending(self) -> tuple[datetime, str]:
+        return self._now(), Refused("canceled").sentence(self._language)
 
     # The operator's switches
 
@@ -437,6 +444,13 @@ def _restarted(job: JobId, connection: sa.Connection, now: datetime) -> bool:
 
 def _again(arrival: jobs.Arrival, connection: sa.Connection, now: datetime) -> JobId:
     return jobs.again(connection, replace(arrival, wait=arrival.wait or _operators_wait(connection)), now)
+
+
+def _canceled(ids: Sequence[JobId], now: datetime, message: str, connection: sa.Connection) -> bool:
+    savepoint = connection.begin_nested()
+    done = all(jobs.cancel(connection, job, now, message) for job in ids)
+    (savepoint.commit if done else savepoint.rollback)()
+    return done
 
 
 def _abort(job: JobId, now: datetime, told: tuple[Mapping[str, Any], str], connection: sa.Connection) -> bool:

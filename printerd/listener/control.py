@@ -163,24 +163,20 @@ async def cancel_document(service: Service, call: Call) -> Answer:
 
 async def cancel_my_jobs(service: Service, call: Call) -> Answer:
     """PWG 5100.11 section 5.2: all of them or, when one of job-ids cannot be, none."""
-    given = call.request.attributes.get("job-ids")
-    viewer = service.viewer(call)
-    mine = await (_named(service, call, given) if given else _unfinished(service, call, (viewer.user, viewer.host)))
-    return await _all_canceled(service, call, mine)
+    return await _all_canceled(service, call, (call.request.user, call.host))
 
 
 async def cancel_jobs(service: Service, call: Call) -> Answer:
     """PWG 5100.11 section 5.1: as Cancel-My-Jobs, of all users; for the operator."""
     service.require_operator(call)
-    given = call.request.attributes.get("job-ids")
-    those = await (_named(service, call, given) if given else _unfinished(service, call, None))
-    return await _all_canceled(service, call, those)
+    return await _all_canceled(service, call, None)
 
 
 async def purge_jobs(service: Service, call: Call) -> Answer:
     """RFC 8011 section 4.2.9. What has ended is evidence and stays: there is no history to forget."""
     service.require_operator(call)
-    return await _all_canceled(service, call, await _unfinished(service, call, None))
+    await service.intake.cancel_all(service.cutoff())
+    return Answer(encode(service.ok(call)))
 
 
 async def cancel_current_job(service: Service, call: Call) -> Answer:
@@ -203,19 +199,18 @@ async def current_job(service: Service, call: Call) -> jobs.Job:
     return found
 
 
-async def _all_canceled(service: Service, call: Call, those: list[jobs.Job]) -> Answer:
-    for job in those:
-        await service.intake.cancel(job.id)
+async def _all_canceled(service: Service, call: Call, owner: tuple[str, str] | None) -> Answer:
+    """Those of job-ids, or without it all that can be, of an ``owner`` or of everybody."""
+    given = call.request.attributes.get("job-ids")
+    if given is None:
+        await service.intake.cancel_all(service.cutoff(), owner)
+    elif not await service.intake.cancel(*(job.id for job in await _named(service, call, given))):
+        raise IppError(Status.CLIENT_ERROR_NOT_POSSIBLE, TOO_LATE, unsupported=(given,))
     return Answer(encode(service.ok(call)))
 
 
-async def _unfinished(service: Service, call: Call, owner: tuple[str, str] | None) -> list[jobs.Job]:
-    cutoff = service.viewer(call).cutoff
-    return await service.read(lambda connection: jobs.listed(connection, cutoff, settled=False, owner=owner))
-
-
 async def _named(service: Service, call: Call, given: Attribute) -> list[jobs.Job]:
-    numbers = [number for number in given.data if isinstance(number, int)]
+    numbers = dict.fromkeys(number for number in given.data if isinstance(number, int))
     found = await service.read(lambda connection: [jobs.get(connection, number) for number in numbers])
     viewer = service.viewer(call)
     those = [job for job in found if job is not None]

@@ -24,7 +24,9 @@ ACTIVE = (JobState.INCOMING, JobState.RECEIVED, JobState.PROCESSING)
 """States that something will change by itself, at once."""
 QUEUED = (*ACTIVE, JobState.PENDING)
 """States of jobs that are still to come (RFC 8011 section 5.4.24)."""
-UNTAKEN = (JobState.INCOMING, JobState.PENDING, JobState.RECEIVED, JobState.HELD)
+WAITING = (JobState.INCOMING, JobState.PENDING)
+"""States of jobs that wait for a document, for their hour or for somebody, however long that is."""
+UNTAKEN = (*WAITING, JobState.RECEIVED, JobState.HELD)
 """States of jobs that the pipeline has not taken up, or has let go of."""
 AT_WORK = (InvoiceState.READY, InvoiceState.CHECKING)
 """Invoices that are neither archived nor waiting for a person."""
@@ -314,6 +316,18 @@ def cancel(connection: sa.Connection, job: JobId, now: datetime, message: str) -
     return connection.execute(statement.values(**values)).rowcount > 0
 
 
+def cancel_all(
+    connection: sa.Connection, cutoff: datetime, now: datetime, message: str, owner: tuple[str, str] | None = None
+) -> None:
+    """Cancel what waits, and what came after ``cutoff`` and is not taken up; ``owner`` is (user, host)."""
+    values = {"state": JobState.CANCELED, "message": message, "completed_at": now, "next_at": None, "reason": None}
+    fresh = sa.or_(jobs.c.state.in_(WAITING), jobs.c.received_at > cutoff)
+    statement = sa.update(jobs).where(jobs.c.state.in_(UNTAKEN), fresh)
+    if owner is not None:
+        statement = statement.where(jobs.c.user == owner[0], jobs.c.host == owner[1])
+    connection.execute(statement.values(**values))
+
+
 def mark_answered(connection: sa.Connection, ids: Collection[JobId]) -> None:
     """The sender has its answer: the same bytes again are a reprint, no longer a repetition."""
     if ids:
@@ -350,13 +364,15 @@ def listed(
     first: int = 1,
     limit: int = HISTORY,
 ) -> list[Job]:
-    """Jobs among the last :data:`HISTORY`, by :meth:`Job.settled`: those settled newest first, others oldest first.
+    """Jobs by :meth:`Job.settled`, those settled newest first, others oldest first: what waits, and of all others those
+    among the last :data:`HISTORY`.
 
     ``settled=None`` means both, newest first; ``states`` those in one of them; ``owner`` is (user, host); ``first`` is
     the lowest number.
     """
-    oldest = max(first, last_number(connection) - HISTORY + 1)
-    query = sa.select(jobs).where(jobs.c.number >= oldest, jobs.c.part_of.is_(None))
+    late = jobs.c.number > last_number(connection) - HISTORY
+    reached = sa.union(*(sa.select(jobs.c.number).where(one) for one in (late, jobs.c.state.in_(WAITING))))
+    query = sa.select(jobs).where(jobs.c.number.in_(reached), jobs.c.number >= first, jobs.c.part_of.is_(None))
     if states:
         query = query.where(jobs.c.state.in_(list(states)))
     if settled is not None:

@@ -11,6 +11,7 @@ from printerd.ipp.message import Attribute, Group, GroupTag, Message, Tag
 from printerd.ipp.registry import JobState, Operation, PrinterState, Status
 from printerd.listener.managing import SWITCHES
 from printerd.model import JobState as Row
+from printerd.storage import jobs
 
 from .printing import PDF, RunningPrinter
 
@@ -172,6 +173,19 @@ def test_the_operator_acts_on_jobs_of_others(printer: RunningPrinter) -> None:
         Row.CANCELED,
     ]
     assert do(printer, Operation.CANCEL_CURRENT_JOB, user="root") == Status.CLIENT_ERROR_NOT_POSSIBLE
+
+
+def test_what_waits_for_long_is_still_shown_and_purged(printer: RunningPrinter) -> None:
+    """A held job is found by its owner, and purged, however many were printed since."""
+    printer.print_job(job=(attribute("job-hold-until", "indefinite"),))
+    printer.print_job(PDF + b"2", title="FA-2")
+    printer.change(2, number=2 * jobs.HISTORY, state="done")
+    for which in ("not-completed", "pending-held", "all"):
+        listed = printer.ask(printer.request(Operation.GET_JOBS, attribute("which-jobs", which)))
+        assert listed.all(GroupTag.JOB)[-1].number("job-id") == 1
+    assert do(printer, Operation.PURGE_JOBS) == Status.SUCCESSFUL_OK
+    shown = printer.ask(printer.request(Operation.GET_JOB_ATTRIBUTES, attribute("job-id", 1))).first(GroupTag.JOB)
+    assert shown.number("job-state") == JobState.CANCELED
 
 
 def test_a_job_is_suspended_and_resumed(printer: RunningPrinter) -> None:

@@ -282,6 +282,17 @@ def test_what_is_being_worked_on_is_not_canceled(printer: RunningPrinter) -> Non
     assert answer.code == Status.CLIENT_ERROR_NOT_POSSIBLE
 
 
+def test_all_named_jobs_are_canceled_or_none(start: Callable[..., RunningPrinter]) -> None:
+    """Nobody is told that his jobs are canceled while one of them is being worked on."""
+    printer = start(claims={"report_within": 60})
+    printer.print_job()
+    printer.print_job(PDF + b"2", title="FA-2")
+    printer.change(2, state="processing")
+    answer = printer.ask(printer.request(Operation.CANCEL_MY_JOBS, attribute("job-ids", 1, 2)))
+    assert answer.code == Status.CLIENT_ERROR_NOT_POSSIBLE
+    assert [row.state for row in printer.rows()] == ["received", "processing"]
+
+
 def test_cancel_my_jobs(start: Callable[..., RunningPrinter]) -> None:
     """All of the user's or, when one of those named is somebody else's, none."""
     printer = start(claims={"report_within": 60})
