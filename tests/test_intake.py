@@ -24,6 +24,7 @@ from printerd.storage import instance, jobs, schema
 from printerd.storage.blobs import Blobs
 from printerd.storage.database import Database
 from printerd.storage.instance import Switches
+from printerd.storage.jobs import Wait
 from printerd.storage.spool import AHEAD, PIECE
 
 PDF = b"%PDF-1.7\n" + bytes(60_000)
@@ -445,6 +446,37 @@ def test_a_job_that_ended_takes_no_document(house: House, end: str, code: str) -
         assert refused.value.code == code
 
     house.run(work)
+
+
+def test_each_document_gives_the_next_one_its_time(house: House) -> None:
+    """multiple-operation-time-out counts from the last document, for all that came before it, too."""
+
+    async def work(intake: Intake) -> None:
+        job = await intake.open_job(TICKET)
+        for number in range(4):
+            house.clock += timedelta(seconds=50)
+            await intake.sweep()
+            await intake.accept(TICKET, sent(PDF, b"%d" % number), job_id=job.id, last=False)
+        house.clock += timedelta(seconds=61)
+        await intake.sweep()
+
+    house.run(work)
+    (job,) = house.jobs()
+    assert [one.state for one in job.documents] == [JobState.RECEIVED] * 4
+
+
+def test_a_cut_document_releases_no_hold(house: House) -> None:
+    """What is sent to a job that takes no more leaves the job as it waits."""
+
+    async def work(intake: Intake) -> None:
+        job = await intake.accept(TICKET, sent(PDF), wait=Wait("job-hold-until-specified"))
+        with pytest.raises(Refused):
+            await intake.accept(TICKET, cut(PDF), job_id=job.id)
+        house.clock += timedelta(minutes=2)
+        await intake.sweep()
+
+    house.run(work)
+    assert [job.state for job in house.jobs()] == [JobState.PENDING]
 
 
 def test_open_jobs_are_swept_unless_their_document_is_arriving(house: House) -> None:

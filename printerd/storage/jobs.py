@@ -299,8 +299,10 @@ def _going(now: datetime) -> dict[str, Any]:
 
 
 def postpone(connection: sa.Connection, job: JobId, deadline: datetime) -> bool:
-    """Let an open job wait for its next document until ``deadline``."""
-    return _change(connection, job, (JobState.INCOMING, JobState.PENDING), {"next_at": deadline})
+    """Let an open job, with all its documents, wait for the next one until ``deadline``; false for any other job."""
+    waiting = sa.and_(jobs.c.state == JobState.PENDING, jobs.c.reason["code"].as_string() == OPEN)
+    statement = sa.update(jobs).where(_documents_of(job), sa.or_(jobs.c.state == JobState.INCOMING, waiting))
+    return connection.execute(statement.values(next_at=deadline)).rowcount > 0
 
 
 def abort(connection: sa.Connection, job: JobId, now: datetime, reason: Mapping[str, Any], message: str) -> bool:
