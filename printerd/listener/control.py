@@ -21,6 +21,8 @@ from printerd.model import Blob, JobState
 from printerd.storage import jobs
 
 TOO_LATE: Final = "The job is being worked on, or has ended already."
+OPERATORS: Final = frozenset({"job-suspended-by-operator", "job-held-for-release"})
+"""What a job waits for that its sender can neither end nor replace."""
 ONCE: Final = "An invoice is made once: print it again from the ERP if it has changed."
 
 
@@ -35,8 +37,14 @@ async def hold_job(service: Service, call: Call) -> Answer:
         if not claims.takes(given, service.printer.policy):
             raise refused(Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED, operation, given.name)
     asked = {given.name: claims.option_text(given) for given in named} or {"job-hold-until": "indefinite"}
+    _require_free(service, call, job)
     await _wait_as(service, job, _without_hold(job) | asked)
     return Answer(encode(service.ok(call)))
+
+
+def _require_free(service: Service, call: Call, job: jobs.Job) -> None:
+    if job.state is JobState.PENDING and job.code in OPERATORS and not service.is_operator(call):
+        raise IppError(Status.CLIENT_ERROR_NOT_AUTHORIZED, "The operator keeps this job waiting.")
 
 
 async def _wait_as(service: Service, job: jobs.Job, options: dict[str, str]) -> None:
@@ -70,6 +78,7 @@ async def release_job(service: Service, call: Call) -> Answer:
         return Answer(encode(service.ok(call)))
     if job.state is not JobState.PENDING or job.is_open:
         raise not_possible("The job does not wait for its release.")
+    _require_free(service, call, job)
     await _wait_as(service, job, _without_hold(job))
     return Answer(encode(service.ok(call)))
 
@@ -81,6 +90,9 @@ async def set_job_attributes(service: Service, call: Call) -> Answer:
     """RFC 3380 section 4.2: all of them or none."""
     job, wanted = await service.own_job(call), call.request.job_attributes
     _require_settable(service, wanted)
+    held = any(given.name.startswith("job-hold-until") for given in wanted)
+    if held:
+        _require_free(service, call, job)
     options = dict(job.ticket.options)
     for given in wanted:
         options.pop(given.name, None)
@@ -88,7 +100,7 @@ async def set_job_attributes(service: Service, call: Call) -> Answer:
             options[given.name] = claims.option_text(given)
     title = wanted.text("job-name") if "job-name" in wanted else None
     await _describe(service, job, title=title, options=options)
-    if any(given.name.startswith("job-hold-until") for given in wanted):
+    if held:
         await _wait_as(service, job, options)
     service.tell_change(job)
     return Answer(encode(service.ok(call)))

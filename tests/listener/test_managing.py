@@ -199,6 +199,17 @@ def test_a_job_is_suspended_and_resumed(printer: RunningPrinter) -> None:
     assert do(printer, Operation.RESUME_JOB, job) == Status.CLIENT_ERROR_NOT_POSSIBLE
 
 
+@pytest.mark.parametrize("code", [Operation.RELEASE_JOB, Operation.HOLD_JOB, Operation.SET_JOB_ATTRIBUTES])
+@pytest.mark.parametrize("reason", ["job-suspended-by-operator", "job-held-for-release"])
+def test_a_sender_does_not_undo_what_the_operator_does(start: Start, code: Operation, reason: str) -> None:
+    printer = start()
+    printer.print_job()
+    printer.change(1, state="pending", reason={"code": reason, "facts": {}})
+    wanted = (attribute("job-hold-until", "no-hold"),)
+    answer = printer.ask(printer.request(code, attribute("job-id", 1), job=wanted))
+    assert (answer.code, printer.rows()[0].code) == (Status.CLIENT_ERROR_NOT_AUTHORIZED, reason)
+
+
 @pytest.mark.parametrize("code", [Operation.PROMOTE_JOB, Operation.SCHEDULE_JOB_AFTER])
 def test_no_job_goes_before_another(printer: RunningPrinter, code: Operation) -> None:
     printer.print_job()
