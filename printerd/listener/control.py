@@ -121,7 +121,7 @@ def _require_settable(service: Service, wanted: Group) -> None:
 
 def _is_settable(service: Service, given: Attribute) -> bool:
     if given.name == "job-name":
-        return given.values[0].text is not None
+        return claims.is_name(given)
     return given.values[0].tag == Tag.DELETE_ATTRIBUTE or claims.takes(given, service.printer.policy)
 
 
@@ -130,7 +130,7 @@ async def set_document_attributes(service: Service, call: Call) -> Answer:
     job, wanted = await service.own_job(call), call.request.message.first(GroupTag.DOCUMENT)
     document = document_of(job, call)
     policy = service.printer.policy
-    wrong = tuple(given for given in wanted if given.name != "document-name" and not claims.takes(given, policy))
+    wrong = tuple(given for given in wanted if not (claims.takes(given, policy) or claims.is_name(given)))
     if wrong or not wanted.attributes:
         status = Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED
         raise IppError(status, "The document cannot have these values.", unsupported=wrong)

@@ -298,7 +298,7 @@ def told(lines: Iterable[InvoiceLine], language: str) -> tuple[Mapping[str, str]
     )
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
 def names(requested: tuple[str, ...]) -> tuple[str, ...]:
     """The names to build, by the rules of requested-attributes."""
     every = Group(GroupTag.JOB, tuple(Attribute.of(name, no_value()) for name in _ATTRIBUTES))

@@ -153,6 +153,8 @@ SETTABLE: Final = ("job-name", *OPTIONS, *CHOICES)
 SAID: Final = ("printer-info", "printer-location", "printer-message-from-operator")
 """What an operator may set in words of his own (RFC 3380 section 4.1)."""
 HELD: Final = "job-hold-until-specified"
+MOST_VALUES: Final = 500
+"""Values of one option: each is kept with the job, and shown with it."""
 _OF_DOCUMENTS: Final = ("document-name", *(name for name in OPTIONS if not name.startswith("job-")))
 
 
@@ -186,10 +188,15 @@ def takes(given: Attribute, policy: Policy) -> bool:
     if given.name in CHOICES:
         return policy.takes(given.name, option_text(given))
     option = OPTIONS.get(given.name)
-    if option is None:
+    if option is None or len(given.values) > (MOST_VALUES if ATTRIBUTES[Kind.JOB_TEMPLATE][given.name].many else 1):
         return False
     judge = _JUDGES.get(given.name)
     return judge(given) if judge else all(option.takes(value) for value in given.values)
+
+
+def is_name(given: Attribute) -> bool:
+    """Whether this is what a job or a document is called, as the standard bounds it."""
+    return given.name in ("job-name", "document-name") and ATTRIBUTES[Kind.OPERATION][given.name].accepts(given)
 
 
 def wanted(options: Mapping[str, str], now: datetime, zone: tzinfo) -> Wait | None:
@@ -511,7 +518,7 @@ def _plain(value: Value) -> str:
     return value.text or ""
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def option(name: str, text: str) -> Attribute | None:
     """A job option as it was asked for, from its text: the other way of :func:`option_text`. ``None`` for what comes
     from another door in words of its own.

@@ -217,7 +217,7 @@ async def _subscribe(service: Service, call: Call, given: Group, job: jobs.Job |
 def _wanted(service: Service, call: Call, given: Group, job: jobs.Job | None) -> Subscription:
     """Raises :class:`IppError` for what RFC 3995 section 5.3 does not allow."""
     _require_sound(given)
-    heard = tuple(event for event in given.texts("notify-events") if event in events.EVENTS)
+    heard = tuple(event for event in events.EVENTS if event in given.texts("notify-events"))
     if "notify-events" in given and not heard:
         raise IppError(Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED, "There are no such events.")
     data = given.get("notify-user-data")
@@ -370,13 +370,13 @@ async def cancel_subscription(service: Service, call: Call) -> Answer:
 
 async def get_notifications(service: Service, call: Call) -> Answer:
     """RFC 3996 section 5. notify-wait is not kept: notify-get-interval says when to ask again."""
-    ids, firsts = (_numbers(call, name) for name in ("notify-subscription-ids", "notify-sequence-numbers"))
-    if not ids:
+    wanted = _wanted_from(call)
+    if not wanted:
         raise IppError(Status.CLIENT_ERROR_BAD_REQUEST, "notify-subscription-ids is missing")
     if service.hub.all():
         await service.hub.look()
-    boxes = [service.hub.find(own) for own in ids]
-    mine = [(box, first) for box, first in _paired(boxes, firsts) if box is not None and _may(service, call, box)]
+    found = [(service.hub.find(own), first) for own, first in wanted.items()]
+    mine = [(box, first) for box, first in found if box is not None and _may(service, call, box)]
     if not mine:
         raise IppError(Status.CLIENT_ERROR_NOT_FOUND, "There is no such subscription.")
     groups = [
@@ -394,15 +394,15 @@ async def get_notifications(service: Service, call: Call) -> Answer:
     return Answer(encode(replace(answer, groups=(head, *answer.groups[1:]))))
 
 
+def _wanted_from(call: Call) -> dict[int, int]:
+    """The subscriptions that are asked for, each once, with the lowest sequence number that is still wanted."""
+    ids, firsts = (_numbers(call, name) for name in ("notify-subscription-ids", "notify-sequence-numbers"))
+    return {own: firsts[place] if place < len(firsts) else 1 for place, own in enumerate(ids)}
+
+
 def _numbers(call: Call, name: str) -> list[int]:
     given = call.request.attributes.get(name)
     return [value.data for value in given.values if isinstance(value.data, int)] if given else []
-
-
-def _paired(boxes: list[Mailbox | None], firsts: list[int]) -> Iterator[tuple[Mailbox | None, int]]:
-    """Each with the lowest sequence number that is still wanted."""
-    for place, box in enumerate(boxes):
-        yield box, firsts[place] if place < len(firsts) else 1
 
 
 def _event(service: Service, call: Call, one: Subscription, number: int, name: str, event: Event) -> Group:

@@ -161,6 +161,17 @@ def test_options_that_are_not_taken_rest_with_nobody(printer: RunningPrinter) ->
     assert printer.rows()[0].ticket.options == {}
 
 
+def test_what_is_kept_with_a_job_has_a_bound(printer: RunningPrinter) -> None:
+    """One value where the standard has one, some hundreds where it has a set; names as long as names are."""
+    pages = [Range(2 * number, 2 * number) for number in range(1, 502)]
+    job = (Attribute("copies", attribute("copies", 3).values * 2), attribute("page-ranges", *pages), INDEFINITE)
+    assert printer.print_job(job=job).code == Status.SUCCESSFUL_OK_IGNORED_OR_SUBSTITUTED_ATTRIBUTES
+    assert printer.rows()[0].ticket.options == {"job-hold-until": "indefinite"}
+    long = Attribute.of("job-name", Value(Tag.NAME, "x" * 256))
+    wrong = ask(printer, Operation.SET_JOB_ATTRIBUTES, job=(long,))
+    assert wrong.code == Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED
+
+
 def test_preferred_attributes(printer: RunningPrinter) -> None:
     """Validate-Job says what would be done instead (PWG 5100.13, preferred-attributes)."""
     answer = printer.ask(printer.request(Operation.VALIDATE_JOB, job=(attribute("sides", "tumble"),)))

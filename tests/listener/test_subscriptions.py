@@ -80,6 +80,16 @@ def test_events_do_not_tell_what_others_print(printer: RunningPrinter) -> None:
     assert "SECRET" not in told and "anna" not in told
 
 
+def test_events_are_told_once_however_often_they_are_asked_for(printer: RunningPrinter) -> None:
+    """A request of some bytes is not answered with the same events a thousand times."""
+    own = subscribed(printer, attribute("notify-events", *["job-created"] * 1000))
+    printer.print_job()
+    assert heard(fetch(printer, *[own] * 1000)) == ["job-created"]
+    about = attribute("notify-subscription-id", own)
+    told = printer.ask(printer.request(Operation.GET_SUBSCRIPTION_ATTRIBUTES, about)).first(GroupTag.SUBSCRIPTION)
+    assert told.texts("notify-events") == ("job-created",)
+
+
 def test_only_what_was_asked_for_is_heard(printer: RunningPrinter) -> None:
     """job-state-changed stands for what it includes; the default is job-completed."""
     broad, default = subscribed(printer, attribute("notify-events", "job-state-changed")), subscribed(printer)
