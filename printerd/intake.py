@@ -183,7 +183,7 @@ class Intake:
 
     async def _fill(self, spool: Spool, upload: Upload, stream: AsyncIterator[bytes]) -> None:
         """The whole document; a plain small one is left to the writer. No other waits for what a large one costs."""
-        loop, received = asyncio.get_running_loop(), 0
+        received = 0
         try:
             async for chunk in stream:
                 spool.keep(chunk)
@@ -191,12 +191,21 @@ class Intake:
                 if received > self.document_limit:  # compressed bytes, too, that inflate to nothing
                     raise Refused("too-large", limit=self.document_limit)
                 if spool.waiting >= PIECE:
-                    await loop.run_in_executor(self._threads, spool.write)
-                    upload.written(spool.size)
+                    await self._write(spool, upload)
         except (ConnectionError, TimeoutError) as error:
             raise Refused("cut") from error
+        if spool.compressed:
+            await self._write(spool, upload)
         if received >= PIECE or spool.compressed:
-            await loop.run_in_executor(self._threads, spool.finish)
+            await asyncio.get_running_loop().run_in_executor(self._threads, spool.finish)
+
+    async def _write(self, spool: Spool, upload: Upload) -> None:
+        """Some bytes may inflate to very many: there must be room for each part of them."""
+        writes = True
+        while writes:
+            await asyncio.get_running_loop().run_in_executor(self._threads, spool.write)
+            upload.written(spool.size)
+            writes = spool.behind
 
     def _take(self, connection: sa.Connection, incoming: Sequence[_Incoming]) -> list[CapturedJob]:
         """Inside the writer's transaction: the rows that make documents jobs."""

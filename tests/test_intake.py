@@ -273,6 +273,27 @@ def test_space_is_asked_for_again_while_a_document_grows(house: House, monkeypat
     assert house.spooled() == []
 
 
+def test_what_some_bytes_inflate_to_needs_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small compressed document that is a large one does not eat the space that is to stay free."""
+    house.limit = 16 * AHEAD
+    disk, least = 4 * AHEAD, []
+
+    def free() -> int:
+        least.append(disk - sum(file.stat().st_size for file in house.spooled()))
+        return least[-1]
+
+    monkeypatch.setattr(house.blobs, "free_space", free)
+    packed = gzip.compress(PDF + bytes(15 * AHEAD))
+
+    async def work(intake: Intake) -> None:
+        with pytest.raises(TransientError):
+            await intake.accept(TICKET, sent(packed), compression="gzip", expected=len(packed))
+
+    house.run(work)
+    assert min(least) >= 0
+    assert house.spooled() == []
+
+
 def test_many_at_once_share_commits(house: House) -> None:
     """A hundred jobs at once are all there, numbered densely, in far fewer transactions."""
 

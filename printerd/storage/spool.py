@@ -75,9 +75,9 @@ class Room:
     def release(self, size: int) -> None:
         self._promised -= size
 
-    def use(self, size: int) -> None:
-        """So much of what was promised is on the disk, which the file system will say when it is asked again."""
-        self._promised -= size
+    def use(self, promised: int, size: int) -> None:
+        """``size`` bytes, ``promised`` or not, are on the disk; the file system says so when it is asked again."""
+        self._promised -= promised
         self._free -= size
 
 
@@ -106,7 +106,7 @@ class Upload:
     def ended(self, size: int) -> None:
         """``size`` bytes are on the disk, and no more come."""
         used = min(size - self._written, self._promised)
-        self._room.use(used)
+        self._room.use(used, size - self._written)
         self._promised -= used
         self._written = size
 
@@ -123,6 +123,8 @@ class Spool:
         self.size = 0
         self.waiting = 0
         """Bytes that are kept and not written yet."""
+        self.behind = False
+        """Whether what is kept inflates to more than one :meth:`write` puts into the file."""
         self.media_type = ""
         self._limit = limit
         self._declared = declared
@@ -164,7 +166,7 @@ class Spool:
         self.waiting += len(piece)
 
     def write(self) -> None:
-        """Put what is kept into the file."""
+        """Put what is kept into the file, at most :data:`AHEAD` bytes of it where it is compressed."""
         with self._busy, TransientError.of_disk("The spool", AGAIN):
             self._write()
 
@@ -191,15 +193,17 @@ class Spool:
         self._file.close()
 
     def _inflate(self, data: bytes) -> None:
-        """Put ``data`` as it is meant, at most :data:`PIECE` bytes at a time. What follows the end is damage."""
+        """Put ``data`` as it is meant, at most :data:`PIECE` bytes at a time, and keep what is too much for one write.
+        What follows the end is damage.
+        """
         if self._inflater is None:
             self._put(data)
             return
         if not self._begun and self._compression == "deflate" and _is_wrapped(data):
             self._inflater = zlib.decompressobj(zlib.MAX_WBITS)
-        full, self._begun = True, True
+        full, self._begun, most = True, True, self.size + AHEAD
         try:
-            while (data or full) and not self._inflater.eof:
+            while (data or full) and not self._inflater.eof and self.size < most:
                 piece = self._inflater.decompress(data, PIECE)
                 data, full = self._inflater.unconsumed_tail, len(piece) == PIECE
                 self._put(piece)
@@ -207,6 +211,9 @@ class Spool:
             raise self._damaged() from error
         if self._inflater.eof and (data or self._inflater.unused_data):
             raise self._damaged()
+        self.behind = (bool(data) or full) and not self._inflater.eof
+        if data:
+            self.keep(data)
 
     def _damaged(self) -> Refused:
         return Refused("compression-error", compression=self._compression)
