@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from printerd import __version__, choices, formats
 from printerd.choices import ANYTHING, Policy
-from printerd.ipp.attributes import TEMPLATES, attribute
+from printerd.ipp.attributes import ATTRIBUTES, TEMPLATES, Kind, attribute
 from printerd.ipp.message import Attribute, Group, GroupTag, Range, Resolution, Tag, Value
 from printerd.ipp.registry import VERSIONS, Finishing, Orientation, PrinterState, Quality
 from printerd.listener.events import EVENT_LIFE, EVENTS, LEASE, LONGEST_LEASE
@@ -188,7 +188,7 @@ def takes(given: Attribute, policy: Policy) -> bool:
     if given.name in CHOICES:
         return policy.takes(given.name, option_text(given))
     option = OPTIONS.get(given.name)
-    if option is None or len(given.values) > (MOST_VALUES if ATTRIBUTES[Kind.JOB_TEMPLATE][given.name].many else 1):
+    if option is None or len(given.values) > (MOST_VALUES if TEMPLATES[given.name].many else 1):
         return False
     judge = _JUDGES.get(given.name)
     return judge(given) if judge else all(option.takes(value) for value in given.values)
