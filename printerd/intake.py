@@ -237,10 +237,11 @@ class Intake:
             raise Refused("closed")
         if len(job.documents) >= jobs.MOST_DOCUMENTS:
             raise Refused("too-many-documents", limit=jobs.MOST_DOCUMENTS)
-        arrival, more = one.arrival(), Wait(jobs.OPEN, self._deadline(now))
-        if job.original is not None:
-            jobs.postpone(connection, job.id, more.until or now)
-            return jobs.add(connection, job.id, arrival.ticket, arrival.original, now, more)
+        arrival, deadline = one.arrival(), self._deadline(now)
+        if job.original is not None:  # the job's own row has the deadline, for all of them
+            jobs.postpone(connection, job.id, deadline)
+            return jobs.add(connection, job.id, arrival.ticket, arrival.original, now, Wait(jobs.OPEN))
+        more = Wait(jobs.OPEN, deadline)
         jobs.receive(connection, job.id, arrival.ticket, arrival.original, now, one.wait if one.last else more)
         return CapturedJob(job.id, job.number, arrival.ticket, arrival.original, now)
 
@@ -248,7 +249,7 @@ class Intake:
         """Its documents have all come: they go their way, or wait as the sender wants."""
         if job.is_open and job.original is not None:
             if wait:
-                jobs.wait(connection, job.id, wait)
+                jobs.wait(connection, job.id, wait, now)
             else:
                 jobs.release(connection, job.id, now)
 
@@ -329,9 +330,11 @@ class Intake:
         """Whether new documents wait for the operator."""
         return self.switches.paused or self.switches.holding
 
-    async def operate(self, words: Mapping[str, str], **changes: bool) -> Switches:
-        """Set switches and words of the printer. What waits because of a switch goes, or stops, with it."""
-        self.switches = await self.act(partial(_switch, words, changes))
+    async def operate(self, words: Mapping[str, str], cutoff: datetime, **changes: bool) -> Switches:
+        """Set switches and words of the printer. What waits because of a switch goes, or stops, with it; but the queue
+        has let go of what came before ``cutoff``.
+        """
+        self.switches = await self.act(partial(_switch, words, changes, cutoff))
         return self.switches
 
     async def release(self, job: JobId) -> bool:
@@ -408,7 +411,7 @@ class Intake:
 
 
 def _switch(
-    words: Mapping[str, str], changes: Mapping[str, bool], connection: sa.Connection, now: datetime
+    words: Mapping[str, str], changes: Mapping[str, bool], cutoff: datetime, connection: sa.Connection, now: datetime
 ) -> Switches:
     """Set them, and move what waits because of them."""
     before = instance.switches(connection)
@@ -417,7 +420,7 @@ def _switch(
     if before.holding and not after.holding:
         jobs.release_all(connection, HELD_BACK, now, PAUSED if after.paused else None)
     if after.paused and not before.paused:
-        jobs.wait_all(connection, PAUSED)
+        jobs.wait_all(connection, PAUSED, cutoff)
     if before.paused and not after.paused:
         jobs.release_all(connection, PAUSED, now)
     return after
@@ -433,13 +436,13 @@ def _operators_wait(connection: sa.Connection) -> Wait | None:
 
 def _released(job: JobId, connection: sa.Connection, now: datetime) -> bool:
     if instance.switches(connection).paused:
-        return jobs.wait(connection, job, PAUSED)
+        return jobs.wait(connection, job, PAUSED, now)
     return jobs.release(connection, job, now)
 
 
 def _let_go(job: JobId, connection: sa.Connection, now: datetime) -> None:
     if wait := _operators_wait(connection):
-        jobs.wait(connection, job, wait)
+        jobs.wait(connection, job, wait, now)
     else:
         jobs.release(connection, job, now)
 
@@ -447,7 +450,7 @@ def _let_go(job: JobId, connection: sa.Connection, now: datetime) -> None:
 def _restarted(job: JobId, connection: sa.Connection, now: datetime) -> bool:
     done = jobs.restart(connection, job, now)
     if done and (wait := _operators_wait(connection)):
-        jobs.wait(connection, job, wait)
+        jobs.wait(connection, job, wait, jobs.EVER)
     return done
 
 

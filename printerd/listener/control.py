@@ -55,8 +55,13 @@ async def _wait_as(service: Service, job: jobs.Job, options: dict[str, str]) -> 
         return  # it waits for its documents first
     if reason is None:
         await service.intake.release(job.id)
-    elif not await service.intake.act(lambda connection, _now: jobs.wait(connection, job.id, reason)):
+    elif not await _held(service, job, reason):
         raise not_possible(TOO_LATE)
+
+
+async def _held(service: Service, job: jobs.Job, reason: jobs.Wait) -> bool:
+    """An end is an end: what the queue has let go of is not held any more (RFC 8011 section 5.3.7)."""
+    return await service.intake.act(lambda connection, _now: jobs.wait(connection, job.id, reason, service.cutoff()))
 
 
 def _without_hold(job: jobs.Job) -> dict[str, str]:
@@ -263,7 +268,7 @@ async def suspend_current_job(service: Service, call: Call) -> Answer:
     """RFC 3998 section 4.3.1: as long as the pipeline has not taken it up."""
     service.require_operator(call)
     current, reason = await current_job(service, call), jobs.Wait("job-suspended-by-operator")
-    if not await service.intake.act(lambda connection, _now: jobs.wait(connection, current.id, reason)):
+    if not await _held(service, current, reason):
         raise not_possible(TOO_LATE)
     return Answer(encode(service.ok(call)))
 

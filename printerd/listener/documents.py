@@ -48,7 +48,7 @@ def _build(name: str, data: Any) -> Attribute:
 def _facts(job: Job, number: int, viewer: shown.Viewer) -> dict[str, Any]:
     document = job.documents[number - 1]
     alone = shown.group(document, viewer, _OF_JOB)
-    standing = shown.standing(document, viewer.cutoff)
+    standing = shown.standing(document, viewer.now, viewer.report_within)
     options, printer = document.ticket.options, viewer.base + PATH
     told: dict[str, Any] = {
         "attributes-charset": "utf-8",

@@ -94,12 +94,24 @@ class Standing:
     message: str
 
 
-def standing(job: Job, cutoff: datetime) -> Standing:
-    """The truth about a job; one that came before ``cutoff`` is no longer processing."""
-    found = _standing(job.whole(), cutoff)
+def standing(job: Job, now: datetime, within: timedelta) -> Standing:
+    """The truth about a job at ``now``; ``within`` that time after it came, the queue lets go of it."""
+    found = _standing(job.whole(), now - within)
+    if found.state is JobState.ABORTED and _was_let_go(job, within):
+        why = (reason for reason in found.reasons if reason != "aborted-by-system")
+        return replace(found, state=JobState.COMPLETED, reasons=("job-completed-with-errors", *why))
     if found.state is JobState.COMPLETED and any(one.state is RowState.ABORTED for one in job.parts or ()):
         return replace(found, reasons=(*found.reasons, "job-completed-with-errors"))
     return found
+
+
+def _was_let_go(job: Job, within: timedelta) -> bool:
+    """Whether it was completed already when it came to nothing: an end is an end (RFC 8011 section 5.3.7)."""
+    ends = [
+        (one.completed_at, one.received_at + within) for one in job.documents if one.completed_at and one.received_at
+    ]
+    settled = max((min(end) for end in ends), default=None)
+    return any(ended >= due and ended >= settled for ended, due in ends if settled)
 
 
 def _standing(job: Job, cutoff: datetime) -> Standing:
@@ -252,7 +264,7 @@ CREATED: Final = ("job-uri", "job-id", "job-uuid", "job-state", "job-state-reaso
 
 def group(job: Job, viewer: Viewer, requested: tuple[str, ...], invoices: tuple[Mapping[str, str], ...] = ()) -> Group:
     """The Job Attributes that ``viewer`` asked for and may see; ``invoices`` are what :func:`told` made of them."""
-    seen = _Seen(job.whole(), viewer, standing(job, viewer.cutoff), invoices)
+    seen = _Seen(job.whole(), viewer, standing(job, viewer.now, viewer.report_within), invoices)
     hidden: frozenset[str] = frozenset() if viewer.owns(job) else PRIVATE
     return Group(
         GroupTag.JOB,

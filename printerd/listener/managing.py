@@ -78,7 +78,7 @@ _TABLES: Final = (ATTRIBUTES[Kind.PRINTER_DESCRIPTION], ATTRIBUTES[Kind.PRINTER_
 
 
 async def _set(service: Service, switches: Mapping[str, bool], words: Mapping[str, str]) -> None:
-    await service.intake.operate(words, **switches)
+    await service.intake.operate(words, service.cutoff(), **switches)
     service.changed(**fields(words))
 
 

@@ -184,7 +184,9 @@ _JUDGES: Final[Mapping[str, Callable[[Attribute], bool]]] = {
 
 
 def takes(given: Attribute, policy: Policy) -> bool:
-    """Whether a job may ask for this: an option of ours with supported values, or what the ``policy`` lets choose."""
+    """Whether a job may ask for this: an option of ours, with as many values as it takes and supported ones, or what
+    the ``policy`` lets choose.
+    """
     if given.name in CHOICES:
         return policy.takes(given.name, option_text(given))
     option = OPTIONS.get(given.name)

@@ -95,7 +95,7 @@ class Service:
         self.zone = zone
         self._operators = frozenset(operators)
         self._database = database
-        self._report_within = timedelta(seconds=report_within)
+        self.report_within = timedelta(seconds=report_within)
         self.hub: Hub
         self._condition = Condition(0, True, printer.started_at)
         self._counted_at: datetime | None = None
@@ -112,7 +112,7 @@ class Service:
 
     def cutoff(self) -> datetime:
         """Jobs that came before it are no longer processing."""
-        return self.now() - self._report_within
+        return self.now() - self.report_within
 
     @property
     def known_condition(self) -> Condition:
@@ -124,7 +124,7 @@ class Service:
         self.hub.tell("job-config-changed", job)
 
     def viewer(self, call: Call) -> shown.Viewer:
-        return shown.Viewer(call.request.user, call.host, call.base, self.now(), self._report_within, self.printer)
+        return shown.Viewer(call.request.user, call.host, call.base, self.now(), self.report_within, self.printer)
 
     def is_operator(self, call: Call) -> bool:
         """Whether the printer may be managed from there (RFC 8011 section 9.1: by the policy of its administrator)."""

@@ -134,7 +134,7 @@ class Hub:
             await self._sweep(now)
 
     def _state(self, job: jobs.Job) -> State:
-        standing = shown.standing(job, self._service.cutoff())
+        standing = shown.standing(job, self._service.now(), self._service.report_within)
         return State(job.number, job.id, standing.state, standing.reasons)
 
     async def _of_printer(self, now: datetime) -> Iterator[Event]:

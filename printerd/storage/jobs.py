@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +32,8 @@ AT_WORK = (InvoiceState.READY, InvoiceState.CHECKING)
 """Invoices that are neither archived nor waiting for a person."""
 HISTORY = 1000
 """How many job numbers back the list of ended jobs reaches (the Job History phase of RFC 8011 section 5.3.7.1)."""
+EVER = datetime.min.replace(tzinfo=UTC)
+"""A cutoff before which nothing came."""
 REPEATED_WITHIN = timedelta(minutes=10)
 """A sender that was never answered and sends the same again within this time means the same job."""
 MOST_DOCUMENTS = 500
@@ -237,11 +239,16 @@ def add(
     return CapturedJob(own, number, ticket, original, now)
 
 
-def wait(connection: sa.Connection, job: JobId, reason: Wait) -> bool:
-    """Hold what has come and is not taken up yet; false when there is nothing of it."""
-    waiting = (JobState.PENDING, JobState.RECEIVED)
-    statement = sa.update(jobs).where(_documents_of(job), jobs.c.state.in_(waiting), jobs.c.batch.is_(None))
+def wait(connection: sa.Connection, job: JobId, reason: Wait, cutoff: datetime) -> bool:
+    """Hold what has come and is not taken up yet; false when there is nothing of it. The queue has let go of what came
+    before ``cutoff``: that waits no more."""
+    statement = sa.update(jobs).where(_documents_of(job), sa.or_(jobs.c.state == JobState.PENDING, _in_queue(cutoff)))
     return connection.execute(statement.values(**reason.columns())).rowcount > 0
+
+
+def _in_queue(cutoff: datetime) -> sa.ColumnElement[bool]:
+    """Whether it would be taken up next, and has not been shown as completed."""
+    return sa.and_(jobs.c.state == JobState.RECEIVED, jobs.c.batch.is_(None), jobs.c.received_at > cutoff)
 
 
 def release(connection: sa.Connection, job: JobId, now: datetime) -> bool:
@@ -250,16 +257,14 @@ def release(connection: sa.Connection, job: JobId, now: datetime) -> bool:
     return connection.execute(statement.values(**_going(now))).rowcount > 0
 
 
-def wait_all(connection: sa.Connection, reason: Wait) -> None:
-    """Hold everything that would be taken up next."""
-    statement = sa.update(jobs).where(jobs.c.state == JobState.RECEIVED, jobs.c.batch.is_(None))
-    connection.execute(statement.values(**reason.columns()))
+def wait_all(connection: sa.Connection, reason: Wait, cutoff: datetime) -> None:
+    """Hold everything that would be taken up next, but for what the queue has let go of."""
+    connection.execute(sa.update(jobs).where(_in_queue(cutoff)).values(**reason.columns()))
 
 
 def release_all(connection: sa.Connection, reason: Wait, now: datetime, wait: Wait | None = None) -> None:
     """Let everything go that waits for that reason, or have it ``wait`` for another."""
-    same = jobs.c.reason["code"].as_string() == reason.code
-    statement = sa.update(jobs).where(jobs.c.state == JobState.PENDING, same)
+    statement = sa.update(jobs).where(_waits_for(reason.code))
     connection.execute(statement.values(**(wait.columns() if wait else _going(now))))
 
 
@@ -300,9 +305,13 @@ def _going(now: datetime) -> dict[str, Any]:
 
 def postpone(connection: sa.Connection, job: JobId, deadline: datetime) -> bool:
     """Let an open job, with all its documents, wait for the next one until ``deadline``; false for any other job."""
-    waiting = sa.and_(jobs.c.state == JobState.PENDING, jobs.c.reason["code"].as_string() == OPEN)
-    statement = sa.update(jobs).where(_documents_of(job), sa.or_(jobs.c.state == JobState.INCOMING, waiting))
+    is_open = sa.or_(jobs.c.state == JobState.INCOMING, _waits_for(OPEN))
+    statement = sa.update(jobs).where(_documents_of(job), is_open)
     return connection.execute(statement.values(next_at=deadline)).rowcount > 0
+
+
+def _waits_for(code: str) -> sa.ColumnElement[bool]:
+    return sa.and_(jobs.c.state == JobState.PENDING, jobs.c.reason["code"].as_string() == code)
 
 
 def abort(connection: sa.Connection, job: JobId, now: datetime, reason: Mapping[str, Any], message: str) -> bool:

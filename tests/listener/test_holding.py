@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from printerd.ipp.attributes import attribute
-from printerd.ipp.message import Attribute, GroupTag, Message, Range, Tag, Value
+from printerd.ipp.codec import encode
+from printerd.ipp.message import Attribute, GroupTag, Message, Range, Tag, Value, integer
 from printerd.ipp.registry import JobState, Operation, Status
 from printerd.listener.periods import PERIODS, begin
 from printerd.model import JobState as Row
+from tests.waiting import until
 
 from .printing import PDF, RunningPrinter
 
@@ -118,6 +122,94 @@ def test_periods_by_the_clock() -> None:
     assert begin("weekend", morning) == datetime(2026, 11, 28, tzinfo=UTC)
 
 
+# An end is an end (RFC 8011 section 5.3.7)
+
+
+@dataclass
+class Clock:
+    """It stands still until somebody moves it."""
+
+    now: datetime = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def slow(start: Start, clock: Clock) -> RunningPrinter:
+    """The queue lets go of a job after thirty seconds of the clock."""
+    return start(claims={"now": clock, "report_within": 30.0, "operators": ["127.0.0.1"]}, now=clock)
+
+
+@pytest.mark.parametrize(
+    "code", [Operation.HOLD_JOB, Operation.SUSPEND_CURRENT_JOB, Operation.PAUSE_PRINTER, Operation.SET_JOB_ATTRIBUTES]
+)
+def test_what_the_queue_has_let_go_of_does_not_come_back(slow: RunningPrinter, clock: Clock, code: Operation) -> None:
+    """A job that was shown as completed is not held, suspended or stopped; it goes its way."""
+    slow.print_job()
+    clock.move(30)
+    assert shown(slow)[0] == JobState.COMPLETED
+    ask(slow, code, job=(INDEFINITE,) if code is Operation.SET_JOB_ATTRIBUTES else ())
+    assert (shown(slow)[0], slow.rows()[0].state) == (JobState.COMPLETED, Row.RECEIVED)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(29, JobState.ABORTED), (30, JobState.COMPLETED)])
+def test_what_fails_late_stays_completed(slow: RunningPrinter, clock: Clock, seconds: float, state: JobState) -> None:
+    """A document that turns out unreadable makes its job aborted, or one that was completed one with errors."""
+    slow.print_job()
+    clock.move(seconds)
+    slow.change(1, state=Row.ABORTED, reason={"code": "unreadable", "facts": {}}, completed_at=clock.now)
+    clock.move(100)
+    reason = "job-completed-with-errors" if state is JobState.COMPLETED else "aborted-by-system"
+    job = ask(slow, Operation.GET_JOB_ATTRIBUTES).first(GroupTag.JOB)
+    assert job.number("job-state") == state
+    assert job.texts("job-state-reasons") == (reason, "document-format-error")
+
+
+def test_a_document_that_was_cut_releases_no_job(slow: RunningPrinter, clock: Clock) -> None:
+    """Whoever begins to send to a held job and breaks off has changed nothing."""
+    slow.print_job(job=(INDEFINITE,))
+    request = slow.request(Operation.SEND_DOCUMENT, JOB, attribute("last-document", True))
+    told = {"Content-Type": "application/ipp", "Host": "localhost", "Content-Length": "9999"}
+    connection = slow.connect()
+    connection.request("POST", "/ipp/print", encode(request) + PDF[:100], told)
+    until(lambda: slow.server.server_state.tasks)
+    connection.close()
+    until(lambda: not slow.server.server_state.tasks)
+    clock.move(3600)
+    sweep(slow)
+    assert shown(slow)[0] == JobState.PENDING_HELD
+
+
+def sweep(printer: RunningPrinter) -> None:
+    """What happens by itself, now."""
+    loop = printer.intake._sweeper.get_loop()  # type: ignore[union-attr]
+    asyncio.run_coroutine_threadsafe(printer.intake.sweep(), loop).result(20)
+
+
+def test_each_document_gives_its_job_a_minute_more(slow: RunningPrinter, clock: Clock) -> None:
+    """An open job is closed a minute after the last of its documents, not after an earlier one."""
+    ask(slow, Operation.CREATE_JOB)
+    for number in range(4):
+        more = (JOB, attribute("last-document", False))
+        answer = slow.ask(slow.request(Operation.SEND_DOCUMENT, *more), PDF + bytes([number]))
+        assert answer.code == Status.SUCCESSFUL_OK
+        clock.move(40)
+        sweep(slow)
+        assert slow.rows()[0].is_open
+    clock.move(20)
+    sweep(slow)
+    assert not slow.rows()[0].is_open
+
+
 # Changing
 
 
@@ -142,6 +234,7 @@ def test_what_a_sender_may_change(printer: RunningPrinter) -> None:
     [
         ((), Status.CLIENT_ERROR_BAD_REQUEST),
         ((attribute("job-id", 7), attribute("copies", 2)), Status.CLIENT_ERROR_ATTRIBUTES_NOT_SETTABLE),
+        ((Attribute("copies", (integer(1), integer(2))),), Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED),
         ((attribute("sides", "tumble"),), Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED),
         ((attribute("page-ranges", Range(3, 2)),), Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED),
         ((attribute("page-ranges", Range(3, 4), Range(1, 2)),), Status.CLIENT_ERROR_ATTRIBUTES_OR_VALUES_NOT_SUPPORTED),

@@ -63,7 +63,7 @@ TRUTHS: list[tuple[dict[str, Any], Ipp, str]] = [
 @pytest.mark.parametrize(("row", "state", "reasons"), TRUTHS)
 def test_the_queue_tells_the_truth(row: dict[str, Any], state: Ipp, reasons: str) -> None:
     """Processing until every invoice is archived or waits, at most report_within; then what became of it."""
-    found = standing(replace(JOB, **row), VIEWER.cutoff)
+    found = standing(replace(JOB, **row), VIEWER.now, VIEWER.report_within)
     assert (found.state, " ".join(found.reasons)) == (state, reasons)
 
 
