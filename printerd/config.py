@@ -367,7 +367,7 @@ def _toml(value: Any) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of the tables, of a number of 5,000 digits, of 1,000 brackets
         raise ConfigurationError(
             f"The settings are not valid TOML: {error}.", where=str(path), remedy="Mend the line and start again."
         ) from None
@@ -384,6 +384,10 @@ def _nested(assignments: Iterable[str]) -> dict[str, Any]:
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
+            if not isinstance(branch, dict):
+                raise RequestError(
+                    f"--set gives {parent} a value, and {assignment!r} a part.", remedy="Give one of both."
+                )
         branch[last] = _value(value)
     return tree
 
@@ -391,7 +395,7 @@ def _nested(assignments: Iterable[str]) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -15,12 +15,13 @@ the firm's seal over it (CMS, detached). Documents lie beside all backups, once:
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from asn1crypto import x509  # type: ignore[import-untyped]
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from printerd.errors import IntegrityError, RequestError
 from printerd.evidence import canonical, signatures
@@ -33,6 +34,11 @@ ARCHIVE, EDGE = "a", "e"
 """Where a document belongs: into the archive, to the edge, or both."""
 
 
+_FORM: Final = ConfigDict(strict=True, extra="forbid")
+"""A manifest comes back from wherever it was kept: each value is of its type, and there is no other."""
+
+
+@with_config(_FORM)
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A file as it was and as it is stored: path in the state folder, SHA-256 and bytes; the same once encrypted."""
@@ -64,6 +70,7 @@ class Object:
         return f"{self.sha256} {self.size} {self.stored_sha256} {self.stored_size} {self.places}\n"
 
 
+@with_config(_FORM)
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One backup. ``made_at`` (RFC 3339): nothing that happened later is in it. ``faults``: what could not be saved."""
@@ -84,14 +91,14 @@ class Manifest:
         return canonical.encode(asdict(self))
 
 
+_MANIFEST: Final = TypeAdapter(Manifest)
+
+
 def decode(data: bytes, where: str) -> Manifest:
     """The manifest in these bytes. ``IntegrityError`` when they are none of ours."""
     try:
-        raw = json.loads(data)
-        files = tuple(Stored(**one) for one in raw["files"])
-        several = {name: tuple(raw[name]) for name in ("recipients", "faults")}
-        found = Manifest(**{**raw, **several, "files": files})
-    except (ValueError, TypeError, KeyError) as error:
+        found = _MANIFEST.validate_json(data)
+    except ValidationError as error:
         raise IntegrityError("The manifest of the backup cannot be read.", where=where) from error
     if found.format != FORMAT:
         raise RequestError(f"The backup has the format {found.format}.", where=where, remedy="Use a newer program.")
@@ -102,7 +109,7 @@ def decode(data: bytes, where: str) -> Manifest:
 
 def _inside(path: str) -> bool:
     parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts
+    return bool(parts) and not path.startswith("/") and ".." not in parts and "\0" not in path
 
 
 def complete(folder: Path) -> list[Path]:

@@ -245,7 +245,7 @@ def enclosed_token(der: bytes) -> bytes:
         status = answer["status"]
         if status["status"].native in ("granted", "granted_with_mods"):
             return bytes(answer["time_stamp_token"].dump())
-        words = [*(status["status_string"].native or ()), *sorted(status["fail_info"].native or ())]
+        words = [*(status["status_string"].native or ()), *sorted(map(str, status["fail_info"].native or ()))]
     except Exception as error:  # as above
         raise IntegrityError(f"The timestamp cannot be read ({error}).") from error
     raise IntegrityError(f"The timestamp was refused ({', '.join(words) or status['status'].native}).")

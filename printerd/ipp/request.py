@@ -177,19 +177,18 @@ def _at(message: Message, place: int, name: str, tag: Tag) -> str:
 
 
 def _text(message: Message) -> None:
-    """RFC 8011 section 4.1.4.1: text is in the charset that was announced."""
+    """RFC 8011 section 4.1.4.1: text is in the charset that was announced. NUL is in none that a database keeps."""
     for group in message.groups:
         for given in group:
-            if any(_garbled(value) for value in given.values):
-                raise _bad(f"{given.name} is not UTF-8")
+            if "\0" in given.name or any(_garbled(value) for value in given.values):
+                raise _bad(f"{given.name!r} is not text in UTF-8")
 
 
 def _garbled(value: Value) -> bool:
     if isinstance(value.data, tuple):
-        return any(_garbled(inner) for member in value.data for inner in member.values)
-    return isinstance(value.data, bytes) and (
-        Tag.TEXT <= value.tag <= Tag.MEMBER_ATTR_NAME or value.tag in WITH_LANGUAGE
-    )
+        return any("\0" in member.name or any(map(_garbled, member.values)) for member in value.data)
+    is_string = Tag.TEXT <= value.tag <= Tag.MEMBER_ATTR_NAME or value.tag in WITH_LANGUAGE
+    return is_string and (isinstance(value.data, bytes) or "\0" in (value.text or ""))
 
 
 def _syntax(message: Message) -> None:

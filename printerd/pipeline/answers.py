@@ -12,14 +12,14 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from printerd.model import PageRange
-from printerd.pipeline.layouts import FIELDS
+from printerd.pipeline.layouts import FIELDS, LONGEST
 from printerd.pipeline.pools import PoolBroken
 
 MOST = 10_000
 """Invoices of one document, and bank accounts of one invoice."""
 
 Text = Annotated[str, Field(max_length=200_000)]
-Line = Annotated[str, Field(max_length=2_000)]
+Line = Annotated[str, Field(max_length=LONGEST)]
 FileName = Annotated[str, Field(max_length=100)]
 Page = Annotated[int, Field(ge=1, le=MOST)]
 Points = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]

@@ -41,6 +41,8 @@ FIELDS = frozenset({
     "seller_siren", "seller_vat_id", "seller_name", "buyer_name", "buyer_vat_id",
 })  # fmt: skip
 
+LONGEST = 2_000
+"""Characters of a field; what is longer is none."""
 LARGEST = 1 << 20
 """Bytes of a template; ours have a thousandth of that."""
 
@@ -115,7 +117,7 @@ def read_template(name: str, toml: str) -> Template:
     """Reads one template; raises :class:`ConfigurationError`."""
     try:
         table = tomllib.loads(toml)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of the tables, of a number of 5,000 digits, of 1,000 brackets
         raise ConfigurationError(f"Template {name} is not TOML: {error}", where=f"templates/{name}.toml") from error
     reader = _Reader(name)
     reader.only(table, "", "locale", "page", "fingerprint", "constants", "fields")
@@ -124,6 +126,8 @@ def read_template(name: str, toml: str) -> Template:
     reader.only(fingerprint, "fingerprint", "all", "none")
     fields = {key: reader.rules(key, value) for key, value in reader.table(table, "fields").items()}
     constants = {key: str(value) for key, value in reader.table(table, "constants").items()}
+    for key in (key for key, value in constants.items() if len(value) > LONGEST):
+        raise reader.wrong(f"constants.{key}", f"is longer than {LONGEST} characters")
     for key in {*fields, *constants} - FIELDS:
         raise reader.wrong(f"fields.{key}", f"is no field; there are {', '.join(sorted(FIELDS))}")
     every = reader.patterns(fingerprint, "all")
@@ -177,7 +181,7 @@ class _Reader:
             return None
         try:
             return re.compile(source, re.MULTILINE)
-        except (re.error, TypeError) as error:
+        except (re.error, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self.wrong(key, f"is no regular expression: {error}") from error
 
     def rules(self, key: str, value: Any) -> tuple[Rule, ...]:

@@ -18,7 +18,7 @@ from babel.numbers import get_decimal_symbol, get_group_symbol
 
 from printerd.model import Found
 from printerd.pipeline import accounts
-from printerd.pipeline.layouts import Rule, Template, Zone
+from printerd.pipeline.layouts import LONGEST, Rule, Template, Zone
 from printerd.pipeline.pages import Page, Word, box_around, rows
 
 Normalise = Callable[[str, Template], str]
@@ -123,7 +123,7 @@ def _taken(template: Template, name: str, rule: Rule, page: int, passage: _Passa
     known = rule.values
     value = known.get(value, "") if known else _NORMALISE.get(name, _as_it_stands)(value, template)
     used = [word for word, begin, stop in passage.places if begin < end and stop > start]
-    return Found(value, box_around(page, used)) if value else None
+    return Found(value, box_around(page, used)) if 0 < len(value) <= LONGEST else None
 
 
 _ANYTHING = re.compile(r"\S.*\S|\S")

@@ -18,7 +18,7 @@ import pikepdf
 from printerd.errors import DocumentError
 from printerd.model import PageRange
 from printerd.pipeline.layouts import Template
-from printerd.pipeline.pages import Page
+from printerd.pipeline.pages import PAGE_LIMIT, Page
 from printerd.pipeline.parse import choose, read_field
 
 
@@ -70,8 +70,13 @@ def _look(page: Page, template: Template | None) -> Seen | None:
         template,
         number.value if number else "",
         customer.value if customer else "",
-        int(position["number"]) if position else 0,
+        _position(position["number"] or "") if position else 0,
     )
+
+
+def _position(shown: str) -> int:
+    """A page's place as it is printed; what is no number, or beyond all documents, says nothing."""
+    return int(shown) if shown.isdecimal() and len(shown) <= len(str(PAGE_LIMIT)) else 0
 
 
 def _look_after(page: Page, before: Sequence[Seen]) -> Seen:
