@@ -5,9 +5,10 @@ BIN := .venv/bin
 READY := .venv/ready
 FRONT := printerd/console/static/vendor/ready
 LOCKS := requirements/build.txt requirements/runtime.txt requirements/cups.txt requirements/test.txt
+FUZZER := build/fuzz/library
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-service conformance conformance-pwg kills tampering bench check format lock front install uninstall clean
+.PHONY: help setup demo fuzz test test-service conformance conformance-pwg kills tampering bench check format lock front install uninstall clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +30,9 @@ conformance: setup ## The suites of CUPS for IPP 1.1 to 2.2 and IPP Everywhere, 
 
 conformance-pwg: setup ## The self-certification of IPP Everywhere; SELFCERT=DIR holds its files (istopwg/ippeveselfcert)
 	SELFCERT="$(SELFCERT)" $(BIN)/pytest -q -s tests/conformance/test_selfcert.py
+
+fuzz: setup $(FUZZER)/ready ## Whatever reads foreign bytes against a fuzzer: half an hour (MINUTES=N, or EXECUTIONS=N of each; TARGETS="ipp lpd")
+	PYTHONPATH=$(FUZZER) $(BIN)/python -m tests.fuzz $(if $(EXECUTIONS),--executions $(EXECUTIONS),--minutes $(or $(MINUTES),30)) $(TARGETS)
 
 kills: setup ## 200 kills over 300 invoices, and the account afterwards: a quarter of an hour (SEED=N repeats one)
 	$(BIN)/python -m tests.faults --kills 200 --invoices 300 $(if $(SEED),--seed $(SEED))
@@ -54,7 +58,7 @@ format: setup ## Let ruff write the code its way
 
 lock: setup ## Pin the requirements anew, with hashes and without addresses
 	$(BIN)/pip install --quiet pip-tools
-	cd requirements && for set in runtime cups build test; do \
+	cd requirements && for set in runtime cups build test fuzz; do \
 		../$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 			--annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 			--output-file $$set.txt $$set.in; done
@@ -74,6 +78,12 @@ $(READY): requirements/debian.txt $(LOCKS) pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes $(addprefix -r ,$(LOCKS))
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The fuzzer's own library lies beside the environment: no test needs it, and none finds it.
+$(FUZZER)/ready: requirements/fuzz.txt $(READY)
+	rm -rf $(FUZZER)
+	$(BIN)/pip install --quiet --require-hashes --no-deps --target $(FUZZER) --requirement requirements/fuzz.txt
 	@touch $@
 
 $(FRONT): package.json package-lock.json tools/front.py $(READY)

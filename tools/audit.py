@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-LOCKS = tuple(ROOT / "requirements" / f"{name}.txt" for name in ("build", "runtime", "cups", "test"))
+LOCKS = tuple(ROOT / "requirements" / f"{name}.txt" for name in ("build", "runtime", "cups", "test", "fuzz"))
 PATIENCE = 60.0
 """Seconds for one run of pip-audit."""
 NOBODY = (
