@@ -143,6 +143,10 @@ class Listen(Section):
         (), description="Networks (CIDR) that may print by raw and LPD beside this machine."
     )
     raw_idle: float = Field(60, gt=0, description="Seconds of silence that end a document without length (raw, LPD).")
+    dnssd: bool = Field(
+        True, description="Announce the printer to its network (DNS-SD), once listen.ipp is open to that network."
+    )
+    dnssd_name: str = Field("", description="The name under which it is announced; the printer's own when empty.")
 
 
 class Limits(Section):

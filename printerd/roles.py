@@ -32,6 +32,7 @@ from printerd.supervisor import LISTENS, Layout, bind, is_open, shown, tell
 if TYPE_CHECKING:
     from printerd.health.site import Site
     from printerd.intake import Intake
+    from printerd.listener.http import Application
 
 PRINTER_NAME = "Invoice Printer"
 QUEUES: Mapping[str, str] = {"invoices": PRINTER_NAME}
@@ -107,7 +108,7 @@ def _capture_app(layout: Layout, settings: Settings, sockets: Mapping[str, socke
         language=settings.language,
     )
     firm = next((one.name for one in settings.issuers.values()), PRINTER_NAME)
-    names = settings.listen.names
+    names = [name.lower().rstrip(".") for name in settings.listen.names]
     ipp = http.application(
         database,
         intake,
@@ -131,6 +132,8 @@ def _capture_app(layout: Layout, settings: Settings, sockets: Mapping[str, socke
         doors={name: shown(one) for name, one in sockets.items()},
         wake=ring,
     )
+    if settings.listen.dnssd:
+        _announce(ipp, names, sockets, database, settings.listen.dnssd_name or PRINTER_NAME)
 
     async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """The printer has its path; everything else is the console's."""
@@ -178,6 +181,45 @@ def _folders(layout: Layout, settings: Settings, intake: Intake) -> Iterator[Abs
         every=folders.look_every,
         told=layout.folders,
         language=settings.language,
+    )
+
+
+def _announce(
+    ipp: Application, names: list[str], sockets: Mapping[str, socket.socket], database: Database, wanted: str
+) -> None:
+    """Have the printer announced while it serves, if others can reach it; its host's name joins ``names`` then."""
+    from printerd.listener.dnssd import records
+    from printerd.listener.dnssd.interfaces import Listening
+
+    place = Listening.of(sockets["ipp"])
+    if place is None or place.address.is_loopback:
+        log.info("the printer is not announced (DNS-SD): listen.ipp is reached from this machine alone")
+        return
+    from printerd.listener.dnssd.announcer import Announcer
+    from printerd.listener.dnssd.multicast import host_name
+
+    doors = {"ipp": place.port, "http": place.port}  # by the schemes of records.KINDS
+    given, wanted = tuple(names), records.label(wanted)
+
+    def remember(name: str) -> None:
+        with database.write() as connection:
+            instance.set_dns_sd_name(connection, wanted, name)
+
+    def seen_as(name: str, host: str) -> None:
+        names[:] = (*given, host.lower())
+        ipp.known_as(name)
+
+    with database.read() as connection:
+        name = instance.dns_sd_name(connection, wanted)
+    ipp.live_with(
+        Announcer(
+            place,
+            lambda host: records.services(ipp.printer, host, doors),
+            name=name,
+            host=host_name(ipp.printer.uuid),
+            remember=remember,
+            seen_as=seen_as,
+        )
     )
 
 

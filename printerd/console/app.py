@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-import socket
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -61,14 +60,14 @@ def application(
     wake: Callable[[], None],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ASGIApp:
-    """The console. ``names`` are this machine's host names, and the first is what others call it; ``doors`` are the
-    ways in that are open, by their settings in ``listen``, as HOST:PORT or ``unix:///PATH``.
+    """The console. ``names`` are this machine's host names in lower case, which may change, and the first is what others
+    call it; ``doors`` are the ways in that are open, by their settings in ``listen``, as HOST:PORT or ``unix:///PATH``.
 
     ``language`` is that of the print queue, and for browsers that ask for none of ours.
     ``wake`` tells the worker that there is something to do; ``clock`` gives aware times.
     """
     pages = Pages(HERE / "templates", HERE / "static", firm=firm)
-    place = ways.Place(doors, names[0] if names else socket.gethostname())
+    place = ways.Place(doors, names)
     desk = views.Desk(database, blobs, pages, place, wake, clock, language)
     door = Door(database, pages, clock)
     static = GZipMiddleware(Static(directory=HERE / "static"))
@@ -167,7 +166,7 @@ class Guard:
         self._inside = inside
         self._outside = outside
         self._door = door
-        self._names = frozenset(name.lower().rstrip(".") for name in names)
+        self._names = names
         self._language = language
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

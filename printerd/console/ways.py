@@ -7,7 +7,8 @@ One rule: a way is a row of :data:`WAYS`; its commands stand here and its words 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -66,12 +67,17 @@ WAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """This machine: its ``doors``, the addresses at which it listens as HOST:PORT or ``unix:///PATH``, and its ``name``
-    for others.
+    """This machine: its ``doors``, the addresses at which it listens as HOST:PORT or ``unix:///PATH``, and its ``names``
+    for others, which may change.
     """
 
     doors: Mapping[str, str]
-    name: str
+    names: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """The first of the names; the machine's own where it has none for others."""
+        return next(iter(self.names), socket.gethostname())
 
     def told(self, called: str) -> list[Told]:
         """Every way, open ones first. ``called`` is how the reader has just called this machine: he can do so again."""

@@ -76,7 +76,9 @@ def application(
     """The printer called ``name`` as an ASGI application; its lifespan is the intake's.
 
     ``uuid`` is the instance's, ``names`` are the host names that clients use beside
-    localhost and our own addresses, ``console`` is the path of the pages for people on the same address.
+    ``uuid`` is the instance's, ``names`` are the host names that clients use beside
+    localhost and our own addresses (in lower case; looked at with each request, so they may change), ``console`` is
+    the path of the pages for people on the same address.
     ``report_within`` is how many seconds a job may be shown as processing; ``operators`` are the hosts from which the
     printer is managed; ``zone`` is local time, for jobs that wait for their hour. ``doors`` are the
     other ways in: they are open while the intake is.
@@ -111,9 +113,22 @@ class Application:
         doors: Iterable[AbstractAsyncContextManager[object]],
     ) -> None:
         self._service = service
-        self._doors = doors
-        self._names = frozenset({peers.LOOPBACK, *(name.lower().rstrip(".") for name in names)})
+        self._doors = list(doors)
+        self._names = names
         self._idle = idle
+
+    @property
+    def printer(self) -> Printer:
+        return self._service.printer
+
+    def known_as(self, dns_sd_name: str) -> None:
+        """Others on the network see the printer under this name from now on (PWG 5100.13 section 5.6.8)."""
+        if dns_sd_name != self.printer.seen_as:
+            self._service.changed(dns_sd_name=dns_sd_name)
+
+    def live_with(self, companion: AbstractAsyncContextManager[object]) -> None:
+        """It begins once every door is open, and ends before they close."""
+        self._doors.append(companion)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -161,7 +176,7 @@ class Application:
     def _is_ours(self, host: str, scope: Scope) -> bool:
         """Whether Host names this machine, so that no name that somebody else controls leads here."""
         name = _host_name(host)
-        if name in self._names:
+        if name == peers.LOOPBACK or name in self._names:
             return True
         address = peers.address(name)
         server = peers.address((scope.get("server") or ("",))[0] or "")

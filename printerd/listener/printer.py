@@ -219,7 +219,8 @@ class Printer:
 
     ``console`` is the path of the pages for people on the same address, empty when there are none;
     ``document_limit`` is in bytes, ``document_timeout`` in seconds; ``notice`` is the operator's to all, ``policy`` is
-    what senders may choose for their invoices.
+    what senders may choose for their invoices; ``dns_sd_name`` is the name that others on the network see, where it is
+    not the printer's.
     """
 
     name: str
@@ -236,6 +237,12 @@ class Printer:
     notice: str = ""
     changed_at: datetime | None = None
     policy: Policy = ANYTHING
+    dns_sd_name: str = ""
+
+    @property
+    def seen_as(self) -> str:
+        """The name that others on the network see."""
+        return self.dns_sd_name or self.name
 
     def page(self, base: str) -> str:
         """Where people read more, for a client that reaches us under ``base``; else the printer's own address."""
@@ -287,7 +294,7 @@ def group(printer: Printer, base: str, language: str, condition: Condition, now:
     """Every attribute of the Printer, for clients that reach it under ``base`` (``ipp://host:port``) and read
     ``language``.
     """
-    lasting = _standing(printer, base, language) + _choices(printer.policy)
+    lasting = standing(printer, base, language) + _choices(printer.policy)
     return Group(GroupTag.PRINTER, lasting + _changing(printer, condition, now))
 
 
@@ -342,7 +349,7 @@ def _alert(printer: Printer, condition: Condition) -> tuple[Attribute, ...]:
 
 
 @lru_cache(maxsize=64)
-def _standing(printer: Printer, base: str, language: str) -> tuple[Attribute, ...]:
+def standing(printer: Printer, base: str, language: str) -> tuple[Attribute, ...]:
     """What stays as it is while the service runs."""
     return (
         _identity(printer, base)
@@ -377,7 +384,7 @@ def _identity(printer: Printer, base: str) -> tuple[Attribute, ...]:
         attribute("uri-security-supported", "tls" if scheme == "ipps" else "none"),
         attribute("printer-uuid", f"urn:uuid:{printer.uuid}"),
         attribute("printer-name", printer.name),
-        attribute("printer-dns-sd-name", printer.name),
+        attribute("printer-dns-sd-name", printer.seen_as),
         attribute("printer-info", printer.info),
         attribute("printer-location", printer.location),
         attribute("printer-geo-location", Value(Tag.UNKNOWN, None)),

@@ -97,6 +97,16 @@ def set_sent_before(connection: sa.Connection, numbers: Collection[str]) -> None
     _put(connection, "sent-before", json.dumps(sorted(numbers), ensure_ascii=False))
 
 
+def dns_sd_name(connection: sa.Connection, wanted: str) -> str:
+    """The name under which the printer called ``wanted`` was seen last: another one where that was taken."""
+    return str(json.loads(_get(connection, "dns-sd-names") or "{}").get(wanted, wanted))
+
+
+def set_dns_sd_name(connection: sa.Connection, wanted: str, chosen: str) -> None:
+    known = json.loads(_get(connection, "dns-sd-names") or "{}")
+    _put(connection, "dns-sd-names", json.dumps({**known, wanted: chosen}, ensure_ascii=False))
+
+
 def first_receipt(connection: sa.Connection) -> int:
     """The lowest number that a new receipt may have."""
     return int(_get(connection, "first-receipt") or 1)

@@ -13,7 +13,7 @@ from printerd.console import texts, ways
 from tests.console.conftest import NAME, Console
 
 CLIENTS = Path(__file__).parents[2] / "docs" / "clients.md"
-FAR = ways.Place({"ipp": "0.0.0.0:8631", "raw": "[2001:db8::7]:9100"}, "printer.example")
+FAR = ways.Place({"ipp": "0.0.0.0:8631", "raw": "[2001:db8::7]:9100"}, ["printer.example"])
 
 
 def by_name(place: ways.Place, called: str) -> dict[str, ways.Told]:
@@ -37,7 +37,7 @@ def test_who_sits_at_the_machine_is_told_its_name_for_others(called: str) -> Non
 @pytest.mark.parametrize("address", ["127.0.0.1:8631", "[::1]:8631"])
 def test_a_printer_for_this_machine_alone_is_told_so(address: str) -> None:
     """A name of the network would lead nowhere."""
-    told = by_name(ways.Place({"ipp": address}, "printer.example"), "printer.example")["macos"]
+    told = by_name(ways.Place({"ipp": address}, ["printer.example"]), "printer.example")["macos"]
     assert (told.host, told.port, told.near) == ("localhost", "8631", True)
 
 
@@ -52,7 +52,7 @@ def test_the_page_shows_every_way(console: Console, language: str) -> None:
     """Open ones with steps and commands, the others with the setting that opens them."""
     console.enter()
     page = unescape(console.get("/add-printer", language).text).replace(texts.NO_BREAK, " ")
-    for one in ways.Place({"ipp": "0.0.0.0:8631", "lpd": "192.0.2.10:515"}, NAME).told(NAME):
+    for one in ways.Place({"ipp": "0.0.0.0:8631", "lpd": "192.0.2.10:515"}, [NAME]).told(NAME):
         assert texts.text(language, f"way.{one.way.name}").replace(texts.NO_BREAK, " ") in page
         assert all(command in page for command in one.commands) is one.open
     assert f"http://{NAME}:8631/ipp/print" in page
@@ -78,5 +78,5 @@ def test_the_documents_show_the_same_commands() -> None:
     """With HOST and the usual ports in the place of ours."""
     written = CLIENTS.read_text()
     doors = {"ipp": "0.0.0.0:8631", "backend": "unix:///x", "lpd": "192.0.2.10:515", "raw": "192.0.2.10:9100"}
-    commands = {command for one in ways.Place(doors, "HOST").told("localhost") for command in one.commands}
+    commands = {command for one in ways.Place(doors, ["HOST"]).told("localhost") for command in one.commands}
     assert {command for command in commands if command not in written} == set()

@@ -71,6 +71,20 @@ def test_the_drop_in_of_the_hot_folder_is_understood(installed: Path) -> None:
         assert analyze("security", "--offline=yes", f"--threshold={THRESHOLD}", installed / unit).returncode == 0
 
 
+def test_the_printer_may_be_announced() -> None:
+    """Multicast DNS is UDP, the kernel tells addresses by netlink, and Avahi is behind a Unix socket; where Avahi runs,
+    it starts first and ends last.
+    """
+    walls = UNITS / "invoice-printer.service.d/hardening.conf"
+    (families,) = directives(walls, "RestrictAddressFamilies")
+    assert set(families.split()) == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}
+    assert not {"PrivateNetwork", "IPAddressDeny", "InaccessiblePaths"} & set(
+        re.findall(r"^(\w+)=", walls.read_text(), re.M)
+    )
+    for unit in ("invoice-printer.service", "invoice-printer-capture.service"):
+        assert "avahi-daemon.service" in directives(UNITS / unit, "After")[0].split()
+
+
 ROLES = [unit for unit in SERVICES if unit.name == "invoice-printer.service" or "serve --only" in unit.read_text()]
 """The service and its roles; others are small programs with walls of their own."""
 
