@@ -60,8 +60,9 @@ def application(
     wake: Callable[[], None],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ASGIApp:
-    """The console. ``names`` are this machine's host names in lower case, which may change, and the first is what others
-    call it; ``doors`` are the ways in that are open, by their settings in ``listen``, as HOST:PORT or ``unix:///PATH``.
+    """The console. ``names`` are this machine's host names in lower case, which may change, and the first is what
+    others call it; ``doors`` are the ways in that are open, by their settings in ``listen``, as HOST:PORT or
+    ``unix:///PATH``.
 
     ``language`` is that of the print queue, and for browsers that ask for none of ours.
     ``wake`` tells the worker that there is something to do; ``clock`` gives aware times.

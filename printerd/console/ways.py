@@ -67,8 +67,8 @@ WAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """This machine: its ``doors``, the addresses at which it listens as HOST:PORT or ``unix:///PATH``, and its ``names``
-    for others, which may change.
+    """This machine: its ``doors``, the addresses at which it listens as HOST:PORT or ``unix:///PATH``, and its
+    ``names`` for others, which may change.
     """
 
     doors: Mapping[str, str]

@@ -105,10 +105,13 @@ class Announcer:
             await asyncio.wait({self._task}, timeout=GOODBYE)
 
     async def _run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow(avahi.owners, self._see_owner, self._no_bus))
-            group.create_task(self._follow(interfaces.changes, self._see_places, self._no_kernel))
-            group.create_task(self._announce())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(avahi.owners, self._see_owner, self._no_bus))
+                group.create_task(self._follow(interfaces.changes, self._see_places, self._no_kernel))
+                group.create_task(self._announce())
+        except Exception:
+            log.exception("the printer is announced no longer; a restart announces it again")
 
     # What changes
 

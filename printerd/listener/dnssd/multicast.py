@@ -65,9 +65,9 @@ class ByMulticast:
         """Raises :class:`TransientError` when nobody may listen at port 5353."""
         try:
             return AsyncZeroconf(interfaces=list(_interfaces(self.places)))
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # the latter when an address has just gone
             raise TransientError(
-                f"The printer is not announced: UDP port 5353 cannot be used ({error.strerror}).",
+                f"The printer is not announced: UDP port 5353 cannot be used ({error}).",
                 remedy="It is tried again. Install avahi-daemon, or see who holds the port: ss -ulpn sport = 5353",
             ) from error
 

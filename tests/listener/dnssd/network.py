@@ -139,9 +139,9 @@ class Machine:
     # What others see
 
     def browse(self, kind: str = "_ipp._tcp", over: str = "IPv4") -> list[Found]:
-        """The services of a type that this machine sees now, over one kind of IP; its Avahi must run."""
+        """The services of a type that this machine sees on its Ethernet over one kind of IP; its Avahi must run."""
         lines = self.run(f"avahi-browse --resolve --terminate --parsable --no-db-lookup {kind}").splitlines()
-        return [_found(line) for line in lines if line.startswith("=;") and f";{over};" in line]
+        return [_found(line) for line in lines if line.startswith(f"=;eth0;{over};")]
 
     def sees(self, name: str, kind: str = "_ipp._tcp", seconds: float = 30) -> Found:
         """A service of that name, once it is there."""

@@ -176,6 +176,24 @@ def test_two_that_start_at_once_end_with_two_names(machines: dict[str, Machine],
     assert set(addresses.values()) == {machines["office"].address, machines["branch"].address}
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_two_networks_that_become_one(client: Machine, office: Machine, tmp_path: Path, way: str) -> None:
+    """Each had a printer of that name; once they see each other, one of the two gives way, and only one. Where
+    nobody asks first, it is the one whose record comes first in order (RFC 6762 section 8.2): ours.
+    """
+    client.run("ip link set port-office down")
+    prepared(office, way)
+    service = office.printer(tmp_path / "state")
+    until(lambda: logged(service, "is announced as Invoice Printer on"), 20)
+    other = client.start("avahi-publish", "--service", NAME, "_ipp._tcp", "9999")
+    until(lambda: "Established" in other.said(), 10)
+    client.run("ip link set port-office up")
+    ours = {NAME: 9999, f"{NAME} (2)": PORT}
+    theirs = {NAME: PORT, f"{NAME} #2": 9999}  # as Avahi counts
+    ends = (ours,) if way == "multicast" else (ours, theirs)
+    until(lambda: {one.name: one.port for one in client.browse()} in ends, 60)
+
+
 def test_avahi_is_followed(client: Machine, office: Machine, tmp_path: Path) -> None:
     """Without a bus it speaks itself; Avahi appears, dies and comes back: the printer is announced each time."""
     service = office.printer(tmp_path / "state")

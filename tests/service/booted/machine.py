@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "invoice-printer"
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "iproute2", "procps", "make", "python3"),
-    *("cups", "cups-client", "cups-filters", "cups-ipp-utils"),
+    *("cups", "cups-client", "cups-filters", "cups-ipp-utils", "avahi-daemon"),
     *(ROOT / "requirements/service.txt").read_text().split(),
 )
 """A plain Debian with CUPS, what README asks for, and what ``make install`` would fetch: there is no network."""

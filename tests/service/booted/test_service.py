@@ -379,7 +379,21 @@ def test_it_is_opened_to_the_network_as_the_documents_say(house: Machine) -> Non
     house.run(again)
     assert "0.0.0.0:8631" in house.run("ss -ltn").stdout
     assert json.loads(house.path("/var/lib/invoice-printer/run/addresses.json").read_text())["ipp"] == "0.0.0.0:8631"
-    house.run(f"rm -r {folder} && systemctl daemon-reload && {again}")
+
+
+def test_once_opened_it_is_announced(house: Machine) -> None:
+    """The unit lets it ask Avahi over the system's bus and, once Avahi is gone, learn the machine's addresses and speak
+    multicast DNS itself. Then it is closed again.
+    """
+    house.run("ip link add office type bridge && ip link set office up && ip address add 10.77.0.1/24 dev office")
+    announced = "journalctl -u invoice-printer -o cat | grep 'is announced as Invoice Printer'"
+    house.until(f"{announced} | grep 'by avahi-daemon'")
+    house.run("systemctl stop avahi-daemon.socket avahi-daemon.service")
+    house.until(f"{announced} | grep 'by multicast DNS of its own'")
+    house.run("systemctl start avahi-daemon && ip link delete office")
+    house.run("rm -r /etc/systemd/system/invoice-printer-ipp.socket.d && systemctl daemon-reload")
+    house.run("systemctl stop invoice-printer && systemctl start invoice-printer")
+    assert "127.0.0.1:8631" in house.run("ss -ltn").stdout
 
 
 # The end
