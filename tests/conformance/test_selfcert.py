@@ -6,17 +6,25 @@ DIR is a checkout of github.com/istopwg/ippeveselfcert, or its folder ``tests``.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.conformance import ipptool, samples
+from tests.listener.dnssd.network import network
+from tests.listener.dnssd.test_network import CANNOT, NAME, WAYS, prepared
 from tests.listener.printing import RunningPrinter
 
 GIVEN = os.environ.get("SELFCERT", "")
 TESTS = {"ipp-tests.test": 41, "document-tests.test": 53}
 """Their numbers in version 1.1 update 4."""
+DISCOVERY = dict.fromkeys(("B-1.", "B-2.", "B-3.", "B-4."), "PASS") | dict.fromkeys(
+    ("B-5.", "B-5.1", "B-5.2", "B-5.3", "B-5.4", "B-5.5"), "SKIP"
+)
+"""The tests of dnssd-tests.sh, and how they end."""
+RESULT = re.compile(r"^(B-[\d.]+) .*: (?:ipp://\S+\n)?(PASS|FAIL|SKIP)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +53,22 @@ def test_the_self_certification_fails_nowhere(printer: RunningPrinter, files: Pa
     assert score.run == TESTS[suite]
 
 
-@pytest.mark.skip(reason="there is no DNS-SD discovery yet: dnssd-tests.sh looks for a service that announces itself")
-def test_discovery() -> None:
-    """The tests of DNS-SD come with discovery."""
+@pytest.mark.skipif(bool(CANNOT), reason=f"this machine makes no network namespaces: {CANNOT}")
+@pytest.mark.parametrize("way", WAYS)
+def test_discovery_fails_nowhere(files: Path, tmp_path: Path, way: str) -> None:
+    """From another machine, with Avahi on the printer's and without; what is about TLS is skipped, for the printer
+    does not upgrade a connection (TXT "TLS" of ``_ipp._tcp``).
+    """
+    with network(tmp_path, ["client", "office"]) as machines:
+        client, office = machines["client"], machines["office"]
+        client.bus()
+        client.avahi()
+        prepared(office, way)
+        office.printer(tmp_path / "state")
+        found = client.sees(NAME)
+        hosts = tmp_path / "hosts"
+        hosts.write_text(f"{found.address} {found.host}\n")
+        client.run(f"mount --bind {hosts} /etc/hosts")  # what nss-mdns does
+        said = client.run(f"sh -c 'cd {files} && sh dnssd-tests.sh \"{NAME}\"; true'")  # its status is plutil's
+    print(said)
+    assert dict(RESULT.findall(said)) == DISCOVERY, said

@@ -180,9 +180,11 @@ class Kind:
     subtypes: tuple[str, ...] = ()
 
 
-FLAGSHIP: Final = "lpd"
+FLAGSHIP: Final = Service("_printer._tcp", (), 0, ())
+"""LPD holds the name for all services (BPS "Flagship Naming"). Its own door is not announced: who discovers prints by
+IPP, and that one is for senders that are told an address.
+"""
 KINDS: Final[Mapping[str, Kind]] = {
-    FLAGSHIP: Kind("_printer._tcp", {}),
     "ipp": Kind("_ipp._tcp", KEYS, ("_universal", "_print")),
     "ipps": Kind("_ipps._tcp", KEYS, ("_universal", "_print")),
     "http": Kind("_http._tcp", {}, ("_printer",)),
@@ -192,12 +194,8 @@ page as a printer's, as CUPS and PAPPL do."""
 
 
 def services(printer: Printer, host: str, doors: Mapping[str, int]) -> tuple[Service, ...]:
-    """The services of a printer on ``host`` whose doors are at these TCP ports, by their scheme.
-
-    All of them bear one name, which the flagship, LPD, holds for all: with port 0 where nobody serves it (BPS
-    "Flagship Naming").
-    """
-    return tuple(_service(printer, host, scheme, port) for scheme, port in ({FLAGSHIP: 0} | dict(doors)).items())
+    """The services of a printer on ``host`` whose doors are at these TCP ports, by their scheme. All bear one name."""
+    return (FLAGSHIP, *(_service(printer, host, scheme, port) for scheme, port in doors.items()))
 
 
 def _service(printer: Printer, host: str, scheme: str, port: int) -> Service:
