@@ -211,16 +211,16 @@ def _announce(
 
     with database.read() as connection:
         name = instance.dns_sd_name(connection, wanted)
-    ipp.live_with(
-        Announcer(
-            place,
-            lambda host: records.services(ipp.printer, host, doors),
-            name=name,
-            host=host_name(ipp.printer.uuid),
-            remember=remember,
-            seen_as=seen_as,
-        )
+    announcer = Announcer(
+        place,
+        lambda host: records.services(ipp.printer, host, doors),
+        name=name,
+        host=host_name(ipp.printer.uuid),
+        remember=remember,
+        seen_as=seen_as,
     )
+    ipp.when_changed(announcer.look_again)
+    ipp.live_with(announcer)
 
 
 def worker(layout: Layout, settings: Settings) -> None:

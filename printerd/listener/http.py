@@ -126,6 +126,10 @@ class Application:
         if dns_sd_name != self.printer.seen_as:
             self._service.changed(dns_sd_name=dns_sd_name)
 
+    def when_changed(self, look: Callable[[], None]) -> None:
+        """Call it whenever something that the printer says of itself was set."""
+        self._service.onlookers.append(look)
+
     def live_with(self, companion: AbstractAsyncContextManager[object]) -> None:
         """It begins once every door is open, and ends before they close."""
         self._doors.append(companion)

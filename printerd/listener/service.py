@@ -75,7 +75,7 @@ class Answer:
 
 class Service:
     """The world of the handlers. ``operators`` are the hosts from which the printer is managed, as jobs keep them;
-    ``zone`` is local time.
+    ``zone`` is local time. Each of the ``onlookers`` is called when the printer has changed.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Service:
         self._database = database
         self.report_within = timedelta(seconds=report_within)
         self.hub: Hub
+        self.onlookers: list[Callable[[], None]] = []
         self._condition = Condition(0, True, printer.started_at)
         self._counted_at: datetime | None = None
         self._kept: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
@@ -174,6 +175,8 @@ class Service:
         if settings:
             self.printer = replace(self.printer, changed_at=self.now(), **settings)
             self.hub.tell("printer-config-changed")
+            for look in self.onlookers:
+                look()
 
     async def printer_answer(self, call: Call) -> bytes:
         """The Printer's attributes as octets, built once a second for each way of asking."""

@@ -89,6 +89,7 @@ class Announcer:
         self._seen_as = seen_as
         self._owner: str | None = None  # nobody was asked yet
         self._places: tuple[Place, ...] = ()
+        self._told: tuple[str, tuple[Service, ...]] | None = None  # on which host, and what
         self._attempt: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._settle()
@@ -152,6 +153,11 @@ class Announcer:
         if self._way() != before:
             self._end_attempt()
 
+    def look_again(self) -> None:
+        """The printer may say something else of itself now. If so, it is announced anew."""
+        if self._told is not None and self._services(self._told[0]) != self._told[1]:
+            self._end_attempt()
+
     def _way(self) -> Way | None:
         return None if self._owner is None else way(self._listening, self._owner, self._places, self._host)
 
@@ -191,7 +197,8 @@ class Announcer:
     def _described(self, host: str) -> tuple[Service, ...]:
         """From now on clients may come by that host's name."""
         self._seen_as(self._name, host)
-        return self._services(host)
+        self._told = (host, self._services(host))
+        return self._told[1]
 
     def _announced(self, chosen: Way, host: str) -> None:
         log.info("the printer is announced as %s on %s, by %s", self._name, host, chosen.by)

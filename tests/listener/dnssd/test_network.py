@@ -16,7 +16,7 @@ import pytest
 from printerd.ipp.attributes import attribute
 from printerd.ipp.codec import decode, encode
 from printerd.ipp.message import Group, GroupTag, Message
-from printerd.ipp.registry import Operation
+from printerd.ipp.registry import Operation, Status
 from tests.instance import until
 
 from .network import PORT, Machine, Process, network
@@ -71,12 +71,17 @@ def prepared(machine: Machine, way: str) -> str:
 
 def asked(client: Machine, office: Machine, host: str) -> Group:
     """The Printer's attributes for a client that calls it by ``host``."""
+    return sent(client, office, host, Operation.GET_PRINTER_ATTRIBUTES).first(GroupTag.PRINTER)
+
+
+def sent(client: Machine, office: Machine, host: str, operation: Operation, *groups: Group) -> Message:
+    """The answer to a client that calls the printer by ``host``."""
     given = (
         attribute("attributes-charset", "utf-8"),
         attribute("attributes-natural-language", "en"),
         attribute("printer-uri", f"ipp://{host}:{PORT}/ipp/print"),
     )
-    question = Message((2, 0), Operation.GET_PRINTER_ATTRIBUTES, 1, (Group(GroupTag.OPERATION, given),))
+    question = Message((2, 0), operation, 1, (Group(GroupTag.OPERATION, given), *groups))
     body = client.folder / "question"
     body.write_bytes(encode(question))
     answer = client.folder / "answer"
@@ -86,7 +91,7 @@ def asked(client: Machine, office: Machine, host: str) -> Group:
         f" http://{office.address}:{PORT}/ipp/print"
     )
     assert told == "200", answer.read_text("utf-8", "replace")
-    return decode(answer.read_bytes()).first(GroupTag.PRINTER)
+    return decode(answer.read_bytes())
 
 
 def logged(service: Process, words: str) -> list[str]:
@@ -239,6 +244,19 @@ def test_over_ipv6_as_well(client: Machine, office: Machine, tmp_path: Path, way
     host = client.sees(NAME).host
     assert client.run(f"avahi-resolve-host-name -6 {host}").split() == [host, "fd77::2"]
     assert [one.port for one in client.browse(over="IPv6") if one.name == NAME] == [PORT]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_an_operator_sets_is_announced(client: Machine, office: Machine, tmp_path: Path, way: str) -> None:
+    """A place that is set over IPP is in the TXT record soon; the name stays."""
+    prepared(office, way)
+    office.printer(tmp_path / "state", listen__operators=[client.address])
+    assert "note" not in client.sees(NAME).txt
+    place = Group(GroupTag.PRINTER, (attribute("printer-location", "Comptoir 2"),))
+    answer = sent(client, office, office.address, Operation.SET_PRINTER_ATTRIBUTES, place)
+    assert answer.code == Status.SUCCESSFUL_OK
+    until(lambda: client.sees(NAME).txt.get("note") == "Comptoir 2", 30)
+    assert [one.name for one in client.browse()] == [NAME]
 
 
 @pytest.mark.parametrize(
