@@ -8,7 +8,7 @@ LOCKS := requirements/build.txt requirements/runtime.txt requirements/cups.txt r
 FUZZER := build/fuzz/library
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo fuzz test test-service conformance conformance-pwg kills tampering bench check format lock front install uninstall clean
+.PHONY: help setup demo fuzz test test-service conformance conformance-pwg kills tampering bench check format lock front deb install uninstall clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -63,11 +63,14 @@ lock: setup ## Pin the requirements anew, with hashes and without addresses
 			--annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 			--output-file $$set.txt $$set.in; done
 
-install: ## Put the service on this machine, or renew it; README tells what comes next (root)
-	@tools/install.sh install
+deb: ## The package of the service for this release of Debian, in build/
+	@packaging/deb/build
+
+install: deb ## The package made and put on this machine; README tells what comes next (root)
+	@apt-get install --yes --quiet --reinstall --allow-downgrades ./build/invoice-printer_*.deb
 
 uninstall: ## Take the service away; settings and archive stay (root)
-	@tools/install.sh remove
+	@apt-get remove --yes --quiet invoice-printer
 
 clean: ## Remove what setup and demo made
 	rm -rf .venv node_modules demo-state build printerd/console/static/vendor

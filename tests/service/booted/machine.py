@@ -22,11 +22,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "invoice-printer"
 PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "iproute2", "procps", "make", "python3"),
+    *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "iproute2", "procps", "make", "python3", "python3-venv"),
     *("cups", "cups-client", "cups-filters", "cups-ipp-utils", "avahi-daemon"),
     *(ROOT / "requirements/service.txt").read_text().split(),
 )
-"""A plain Debian with CUPS, what README asks for, and what ``make install`` would fetch: there is no network."""
+"""A plain Debian with CUPS, what README asks for, and what making the package and apt would fetch: no network."""
 HERE = "/root/invoice-printer"
 """The tree in the machine."""
 WHEELS = "/wheels"
@@ -36,7 +36,11 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PIP_NO_INDEX": "1",
     "PIP_FIND_LINKS": WHEELS,
+    "DEBIAN_FRONTEND": "noninteractive",
+    "DPKG_DEB_COMPRESSOR_TYPE": "gzip",
+    "DPKG_DEB_COMPRESSOR_LEVEL": "1",
 }
+"""Of root's shell; what is packed here is not kept, so it is packed quickly."""
 
 
 def base() -> Path:
