@@ -28,7 +28,7 @@ NOT_OURS = re.compile(
     r"/var/(lib/(dpkg|apt)|cache/(apt|debconf|man|ldconfig)|log|backups)/|/etc/\w+-$|/etc/\.pwd\.lock$"
     r"|/var/cache/cups/|/etc/cups/.*\.O$|/etc/credstore$"
 )
-"""What dpkg, logs and useradd keep for themselves, what CUPS keeps of earlier queues, the system's folder of passwords."""
+"""What dpkg, logs and useradd keep for themselves, what CUPS keeps of earlier queues, and the folder of passwords."""
 
 
 @pytest.fixture(scope="module")
