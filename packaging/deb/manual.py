@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import typer
 
 from printerd import __version__, cli
@@ -49,8 +49,8 @@ def escaped(text: str) -> str:
     return re.sub(r"^(?=[.'])", r"\\&", text.replace("\\", "\\e").replace("-", "\\-"), flags=re.MULTILINE)
 
 
-def leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Each command with the words that call it; a group that does something by itself is one too."""
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Each command of click with the words that call it; a group that does something by itself is one too."""
     below = getattr(command, "commands", {})
     if words and (not below or getattr(command, "invoke_without_command", False)):
         yield " ".join(words), command
@@ -58,10 +58,10 @@ def leaves(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tupl
         yield from leaves(child, (*words, name))
 
 
-def section(name: str, command: click.Command) -> Iterator[str]:
+def section(name: str, command: Any) -> Iterator[str]:
     """One command: what it does, its arguments and its options."""
     yield from (f'.SS "{escaped(name)}"', escaped(" ".join((command.help or "").split())))
-    context = click.Context(command, info_name=name)
+    context = typer.Context(command, info_name=name)
     for word, meaning in filter(None, (one.get_help_record(context) for one in command.params)):
         yield from (".TP", f".B {escaped(word)}", escaped(meaning))
 
