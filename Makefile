@@ -8,7 +8,7 @@ LOCKS := requirements/build.txt requirements/runtime.txt requirements/cups.txt r
 FUZZER := build/fuzz/library
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo fuzz test test-service conformance conformance-pwg kills tampering bench check format lock front deb install uninstall clean
+.PHONY: help setup demo fuzz test test-service conformance conformance-pwg kills tampering bench soak check format lock front deb install uninstall clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -41,7 +41,11 @@ tampering: setup ## 2,000 random bytes of an archive changed, one at a time: is 
 	$(BIN)/python -m tests.tampering --changes 2000 $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Ours, peers and the machine's floor in one run (PARTS="idle rate" runs some, JSON=FILE keeps the rows)
+	@tools/packages.sh requirements/bench.txt
 	$(BIN)/python -m bench $(PARTS) $(if $(JSON),--json $(JSON))
+
+soak: setup ## 100,000 jobs taken, 10,000 followed to the end, hostile neighbours (JOBS=, PROCESSED= for less, JSON=FILE keeps the rows)
+	$(BIN)/python -m bench soak --accepted $(or $(JOBS),100000) --processed $(or $(PROCESSED),10000) $(if $(JSON),--json $(JSON))
 
 check: setup ## Format, lint, types, import contracts, security, vulnerabilities and licences of what it stands on
 	$(BIN)/ruff format --check .

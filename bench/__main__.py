@@ -1,6 +1,7 @@
 """``python -m bench [PART ...]``: runs the parts one after the other and shows each table as it is ready.
 
-One rule: whatever was started is ended, also when the run is broken off.
+One rule: whatever was started is ended, also when the run is broken off. It ends with 1 when a promise was not kept:
+a job that was lost or refused, a descriptor that was left.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -21,25 +23,40 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from bench import measure, table
+from bench import door, history, measure, parts, soak, table
 from bench.documents import Book
-from bench.parts import PARTS, SEALS, Bench
+from bench.run import SEALS, Bench
+from bench.table import Row
 
 WIDE = 200
 """Columns of a table that nobody looks at on a terminal."""
+PARTS: Mapping[str, Callable[[Bench], Iterator[Row]]] = {
+    part.__name__: part
+    for part in (
+        door.capture, door.attributes, parts.idle, parts.rate, parts.batch, parts.tasks, parts.memory, parts.start,
+        history.history, soak.soak,
+    )
+}  # fmt: skip
+ONLY_BY_NAME = ("soak",)
+"""Parts that take longer than all others together."""
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Ours, its peers and the floor of the machine, side by side."
     )
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them when none is named"
-    )
-    parser.add_argument("--jobs", type=int, default=200, help="jobs at each level of capture")
+    listed = ", ".join(PARTS)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {listed}; all but soak when none is named")
+    parser.add_argument("--jobs", type=int, default=1000, help="jobs at each level of capture, and of history")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="levels of capture and attributes")
+    parser.add_argument("--seconds", type=float, default=5, help="how long attributes are asked for at each level")
     parser.add_argument("--batch", type=int, default=500, help="invoices of rate, and of the one job of batch")
     parser.add_argument("--prints", type=int, default=30, help="prints on the idle service")
     parser.add_argument("--large", type=int, default=200, help="MiB of the large document")
+    parser.add_argument("--histories", type=int, nargs="+", default=[0, 10_000, 100_000], help="jobs of history")
+    parser.add_argument("--accepted", type=int, default=100_000, help="jobs that soak prints")
+    parser.add_argument("--processed", type=int, default=10_000, help="jobs that soak follows to the end")
+    parser.add_argument("--crowd", type=int, default=10_000, help="half-open requests of soak")
     parser.add_argument("--seal", choices=SEALS, nargs="+", default=list(SEALS), help="levels of the seals; both")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where states lie: on a real disk")  # noqa: S108 - a folder of its own is made in it
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here too")
@@ -47,6 +64,11 @@ def _arguments() -> argparse.Namespace:
     if unknown := [part for part in arguments.parts if part not in PARTS]:
         parser.error(f"no part {', '.join(unknown)}")
     return arguments
+
+
+def _bench(folder: Path, arguments: argparse.Namespace) -> Bench:
+    sizes = {size.name: getattr(arguments, size.name) for size in fields(Bench) if size.name in arguments}
+    return Bench(book=Book(folder / "printed", datetime.now(UTC).date()), **sizes | {"folder": folder})
 
 
 @contextmanager
@@ -85,22 +107,14 @@ def main() -> None:
     with _folder(arguments.folder) as folder:
         machine = _machine(folder)
         console.print(*(f"{name}: {value}" for name, value in machine.items()), sep=", ")
-        bench = Bench(
-            folder,
-            Book(folder / "printed", datetime.now(UTC).date()),
-            arguments.jobs,
-            arguments.batch,
-            arguments.prints,
-            arguments.large,
-            arguments.seal,
-        )
-        rows = []
-        for part in arguments.parts or PARTS:
+        bench, rows = _bench(folder, arguments), []
+        for part in arguments.parts or [part for part in PARTS if part not in ONLY_BY_NAME]:
             found = list(PARTS[part](bench))
             table.show(console, found)
             rows += found
     if arguments.json:
         table.write(arguments.json, machine, rows)
+    sys.exit(any(row.broken for row in rows))
 
 
 if __name__ == "__main__":

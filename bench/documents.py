@@ -40,8 +40,20 @@ class Book:
 
     def batch(self, number: int) -> Path:
         """One file of so many invoices of one page, which share the logo."""
+        return self._file(_with_logo(_printed([self._sale(n) for n in range(number)])))
+
+    def small(self, number: int) -> list[Path]:
+        """So many files of one invoice each, without a logo: 4 KB."""
+        return [self._file(_printed([self._sale(n)])) for n in range(number)]
+
+    def alike(self, number: int) -> list[Path]:
+        """One small invoice, printed so many times: files that differ by a comment. All but the first are reprints."""
+        printed = _printed([self._sale(0)])
+        return [self._file(printed + b"%% %d\n" % n) for n in range(number)]
+
+    def _file(self, data: bytes) -> Path:
         file = self._folder / f"{next(self._files):05d}.pdf"
-        file.write_bytes(_printed([self._sale(n) for n in range(number)]))
+        file.write_bytes(data)
         return file
 
     def _sale(self, n: int) -> Sale:
@@ -51,8 +63,12 @@ class Book:
 def _printed(sales: Sequence[Sale]) -> bytes:
     pen = PdfPen(Typeface.STANDARD, title=sales[0].invoice.number, author=sales[0].invoice.seller.name)
     print_all(pen, classic.draw, classic.ROOM, sales)
+    return pen.finish()
+
+
+def _with_logo(printed: bytes) -> bytes:
     out = BytesIO()
-    with pikepdf.open(BytesIO(pen.finish())) as pdf:
+    with pikepdf.open(BytesIO(printed)) as pdf:
         logo = _logo(pdf)
         for page in pdf.pages:
             name = page.add_resource(logo, pikepdf.Name.XObject)

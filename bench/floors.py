@@ -10,17 +10,23 @@ import hashlib
 import os
 import sqlite3
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pypdfium2  # type: ignore[import-untyped]  # it ships no types
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from bench import load
+from bench.programs import answers, running
+from printerd.demo import setting
 
 SECONDS = 1.5
 """How long a rate is measured."""
@@ -89,6 +95,15 @@ def acceptance(folder: Path, document: bytes, clients: int) -> float:
             disk.commit(clients)
             done += clients
     return done / passed
+
+
+def http(files: Sequence[Path], clients: int, kept: Path | None = None) -> load.Sent:
+    """The same print clients at a Python server that does nothing, or keeps each document in a synced file."""
+    if kept is not None:
+        kept.mkdir()
+    port, synced = setting.free_port(0), ("--synced", str(kept)) if kept is not None else ()
+    with running(sys.executable, "-m", "bench.bare", str(port), *synced, ready=partial(answers, port)):
+        return load.send(f"ipp://127.0.0.1:{port}/", files, clients)
 
 
 def invoice(folder: Path, document: bytes) -> Time:

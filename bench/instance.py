@@ -5,9 +5,11 @@ One rule: it is looked at from outside: its database is read, its processes are 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +21,7 @@ from typing import Any
 from bench import measure
 from printerd.demo import samples, setting, trade
 from printerd.demo.catcher import Catcher
-from printerd.demo.service import Service
+from printerd.demo.service import ENDS_WITHIN, STARTS_WITHIN, Service
 from printerd.supervisor import Layout
 
 PATIENCE = 600.0
@@ -51,6 +53,24 @@ class Ours:
         path = self.service.layout.root / "printerd.db"
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             return connection.execute(sql, values).fetchall()
+
+    def kept(self) -> set[str]:
+        """The SHA-256 of every document that has both its row and its bytes."""
+        named = {row[0] for row in self.query("SELECT original FROM jobs")}
+        return {digest for digest in named if digest and (self.blobs / digest[:2] / digest).exists()}
+
+    def last_number(self) -> int:
+        """The number of the latest job."""
+        return int(self.query("SELECT coalesce(max(number), 0) FROM jobs")[0][0])
+
+    def problems(self) -> tuple[int, str]:
+        """How many problems ``verify --all`` finds, and what it checked, or the first of them."""
+        command = self.service.command("verify", "--all", "--json")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE)  # noqa: S603 - our own program
+        found = json.loads(done.stdout)
+        checked = ", ".join(f"{count} {name}" for name, count in found["counts"].items())
+        first = "".join(f"{problem['where']}: {problem['what']}" for problem in found["problems"][:1])
+        return len(found["problems"]) + found["more"], first or checked
 
     def archived(self) -> int:
         return int(self.query("SELECT count(*) FROM ledger WHERE kind = 'invoice'")[0][0])
@@ -139,3 +159,16 @@ def served(folder: Path, name: str, *, timestamps: bool = True) -> Iterator[Ours
     finally:
         service.stop()
         catcher.stop()
+
+
+@contextmanager
+def alone(service: Service, role: str) -> Iterator[Ours]:
+    """One role of an instance, without a supervisor and without the others: ``serve --only ROLE``."""
+    with service.log.open("ab") as log:
+        process = subprocess.Popen(service.command("serve", "--only", role), stdout=log, stderr=log)  # noqa: S603 - our own program
+        try:
+            until(lambda: service.layout.addresses.exists(), f"answer of {role}", STARTS_WITHIN)
+            yield Ours(service)
+        finally:
+            process.terminate()
+            process.wait(ENDS_WITHIN)

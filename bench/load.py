@@ -7,27 +7,28 @@ accepted only when its IPP status says successful-ok. ``python -m bench.load`` t
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
 
-from printerd.ipp.attributes import attribute
+from printerd.ipp.attributes import Plain, attribute
 from printerd.ipp.codec import encode
 from printerd.ipp.message import Group, GroupTag, Message
 from printerd.ipp.registry import Operation
 
 ANSWER_LIMIT = 1 << 20
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_OK = (0x0000, 0x0001, 0x0002)
+OK = (0x0000, 0x0001, 0x0002)
 """successful-ok and its two kin (RFC 8011 appendix B.1.2)."""
 
 
@@ -56,6 +57,23 @@ class Sent:
         """Accepted jobs a second."""
         return len(self.accepted) / (self.ended - self.began)
 
+    @property
+    def turned_away(self) -> int:
+        """Refused by their IPP status, or never answered well."""
+        return self.refused + self.failed
+
+    @property
+    def total(self) -> int:
+        return len(self.accepted) + self.turned_away
+
+    def lost(self, kept: Collection[str]) -> int:
+        """How many were accepted and are not among the digests of what is ``kept``."""
+        return sum(digest(Path(name)) not in kept for name in self.accepted)
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
 
 def send(printer: str, files: Sequence[Path], clients: int) -> Sent:
     """Carry out an order in a process of its own."""
@@ -72,16 +90,20 @@ def send(printer: str, files: Sequence[Path], clients: int) -> Sent:
 
 def print_job(printer: str, file: Path) -> bytes:
     """The whole HTTP request of a Print-Job (RFC 8011 section 4.2.1)."""
-    said = {
-        "attributes-charset": "utf-8",
-        "attributes-natural-language": "en",
-        "printer-uri": printer,
-        "requesting-user-name": "bench",
-        "job-name": file.stem,
-        "document-format": "application/pdf",
-    }
-    operation = Group(GroupTag.OPERATION, tuple(attribute(name, value) for name, value in said.items()))
-    body = encode(Message((2, 0), Operation.PRINT_JOB, 1, (operation,))) + file.read_bytes()
+    ticket = {"job-name": file.stem, "document-format": "application/pdf"}
+    return post(printer, message(printer, Operation.PRINT_JOB, ticket) + file.read_bytes())
+
+
+def message(printer: str, operation: Operation, said: Mapping[str, Plain] | None = None) -> bytes:
+    """The octets of an IPP request with its operation attributes, in front of any document."""
+    first = {"attributes-charset": "utf-8", "attributes-natural-language": "en", "printer-uri": printer}
+    told = first | dict(said or {}) | {"requesting-user-name": "bench"}  # a job-id follows its printer at once
+    attributes = tuple(attribute(name, value) for name, value in told.items())
+    return encode(Message((2, 0), operation, 1, (Group(GroupTag.OPERATION, attributes),)))
+
+
+def post(printer: str, body: bytes) -> bytes:
+    """The HTTP request for one IPP request on a connection of its own."""
     place = urlsplit(printer)
     head = (
         f"POST {place.path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/ipp\r\n"
@@ -124,7 +146,7 @@ async def _client(printer: str, files: Iterator[str], sent: Sent) -> None:
     for name in files:
         request, began = print_job(printer, Path(name)), time.perf_counter()
         try:
-            accepted = await ask(printer, request) in _OK
+            accepted = await ask(printer, request) in OK
         except (OSError, ValueError):
             sent.failed += 1
             continue

@@ -5,8 +5,13 @@ One rule: whoever is measured does not notice.
 
 from __future__ import annotations
 
+import statistics
+import threading
+import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
@@ -21,6 +26,10 @@ ROLES: Mapping[str, str] = {
 }
 """What stands in the command line of a process → its part."""
 MIB = 1 << 20
+LOOK = 0.5
+"""Seconds that a process is looked at to see whether it rests."""
+RESTS = 0.05
+"""Share of a processor below which it does."""
 
 
 def family(supervisor: int) -> dict[int, str]:
@@ -50,6 +59,30 @@ def pss(supervisor: int) -> dict[str, float]:
     return used
 
 
+def idle(process: int) -> bool:
+    """Whether a program and its children do nothing at this moment; children that have ended count with it."""
+    before = _busy(process)
+    time.sleep(LOOK)
+    return _busy(process) - before < RESTS * LOOK
+
+
+def _busy(process: int) -> float:
+    """Seconds of CPU of a program, its children, and theirs."""
+    first, used = psutil.Process(process), 0.0
+    for one in (first, *first.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            used += sum(one.cpu_times()[:4])
+    return used
+
+
+def descriptors(supervisor: int) -> dict[str, int]:
+    """Open files, sockets and pipes of each part."""
+    used: defaultdict[str, int] = defaultdict(int)
+    for process, part in family(supervisor).items():
+        used[part] += psutil.Process(process).num_fds()
+    return used
+
+
 def forget_peak(process: int) -> None:
     """Let the kernel begin anew with the peak (proc_pid_clear_refs(5))."""
     Path(f"/proc/{process}/clear_refs").write_text("5")
@@ -70,3 +103,48 @@ def file_system(folder: Path) -> str:
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     above = [(len(place), kind) for place, kind in mounts if folder.resolve().is_relative_to(place)]
     return max(above)[1]
+
+
+# Over a run
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """``done`` units of work, and the MiB of each part at that moment."""
+
+    done: int
+    used: Mapping[str, float]
+
+    @property
+    def total(self) -> float:
+        return sum(self.used.values())
+
+
+@contextmanager
+def sampled(supervisor: int, done: Callable[[], int], every: float) -> Iterator[list[Sample]]:
+    """A sample at the beginning, one every so many seconds, and one at the end."""
+    samples: list[Sample] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        samples.append(Sample(done(), pss(supervisor)))
+
+    def go_on() -> None:
+        while not ended.wait(every):
+            look()
+
+    look()
+    thread = threading.Thread(target=go_on, name="samples")
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
+    look()
+
+
+def slope(samples: Sequence[Sample]) -> float:
+    """MiB that a unit of work adds, by the second half of the samples: in the first, caches fill."""
+    late = samples[(len(samples) - 1) // 2 :]
+    return statistics.linear_regression([one.done for one in late], [one.total for one in late]).slope

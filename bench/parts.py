@@ -1,4 +1,4 @@
-"""What is measured: each part starts what it needs afresh and yields the rows of the table.
+"""What one invoice and many cost, at rest and at work: each part starts what it needs afresh and yields its rows.
 
 One rule: the service runs with the defaults of the product and is driven as its users drive it. Targets are set for
 seals without a timestamp (PAdES B-B); with one (B-T, the default), the built-in authority's key is used as well.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import statistics
 import subprocess
 import sys
 import time
@@ -19,89 +18,17 @@ from io import BytesIO
 from pathlib import Path
 
 from bench import documents, floors, load, measure, peers
-from bench.documents import Book
 from bench.instance import Ours, prepared, seconds, served
+from bench.run import SEALS, Bench, largest, percentiles, warm
 from bench.table import Row
 from printerd.demo.service import Service
 from printerd.evidence import cms, keys, signatures, timestamp
 from printerd.evidence.sign import Sealer
 from printerd.pipeline import layouts, reading
 
-LEVELS = (1, 8, 64)
-HELD = 1000
-"""Jobs at most while the worker is held."""
-WARM = 8
-"""Invoices that are printed before anything counts: every process has done its work once."""
-SEALS: Mapping[str, bool] = {"B-B": False, "B-T": True}
-"""Level of the seals → ``timestamp.invoices``."""
 TARGETED = "B-B"
 PAUSE = 0.5
 """Seconds of rest before each print on an idle service."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """One run: where it writes, what it prints, and how much. ``large`` is MiB."""
-
-    folder: Path
-    book: Book
-    jobs: int
-    batch: int
-    prints: int
-    large: int
-    seals: Sequence[str]
-
-
-# Acceptance
-
-
-def capture(bench: Bench) -> Iterator[Row]:
-    """Accepted Print-Jobs a second at 1, 8 and 64 clients, and what was refused or lost."""
-    with peers.started(bench.folder) as others, served(bench.folder, "capture") as ours:
-        _warm(bench, ours)
-        for clients in LEVELS:
-            files = bench.book.singles(bench.jobs)
-            theirs = {peer.name: load.send(peer.printer, files, clients) for peer in others}
-            with ours.held_worker():
-                alone = load.send(ours.printer, bench.book.singles(min(bench.jobs, HELD)), clients)
-            ours.rest()
-            whole = load.send(ours.printer, files, clients)
-            ours.rest()
-            missing = {peer.name: _missing(theirs[peer.name], peer.kept()) for peer in others}
-            floor = floors.acceptance(bench.folder / f"acceptance-{clients}", files[0].read_bytes(), clients)
-            yield _rate(f"Print-Job, {clients} clients", whole, theirs, floor)
-            yield _rate(f"the same, worker held, {clients} clients", alone, theirs, floor)
-            lost = _missing(whole, _kept(ours)) + _missing(alone, _kept(ours))
-            yield Row(
-                "capture", f"refused or lost, {clients} clients", lost, "jobs", missing, "0", lost == 0,
-                note=f"of {len(files) + min(bench.jobs, HELD)}; peers of {len(files)}",
-            )  # fmt: skip
-
-
-def _rate(what: str, sent: load.Sent, theirs: Mapping[str, load.Sent], floor: float) -> Row:
-    rates = {name: other.rate for name, other in theirs.items()}
-    middle, late = (1000 * figure for figure in _percentiles(sent.taken))
-    note = f"answered in {middle:.1f} ms, p95 {late:.1f} ms"
-    ahead = all(sent.rate > rate for rate in rates.values())
-    return Row("capture", what, sent.rate, "jobs/s", rates, "faster than every peer", ahead, floor, note)
-
-
-def _missing(sent: load.Sent, kept: set[str]) -> int:
-    """Jobs that were refused, or accepted and are not there."""
-    return sent.refused + sent.failed + sum(peers.digest(Path(name)) not in kept for name in sent.accepted)
-
-
-def _kept(ours: Ours) -> set[str]:
-    """Documents that have both their row and their bytes."""
-    named = {row[0] for row in ours.query("SELECT original FROM jobs")}
-    return {digest for digest in named if digest and (ours.blobs / digest[:2] / digest).exists()}
-
-
-def _percentiles(figures: Sequence[float]) -> tuple[float, float]:
-    """Median and 95th percentile."""
-    if len(figures) < 2:
-        return (figures[0], figures[0]) if figures else (0.0, 0.0)
-    return statistics.median(figures), statistics.quantiles(figures, n=20)[-1]
 
 
 # One print
@@ -110,19 +37,19 @@ def _percentiles(figures: Sequence[float]) -> tuple[float, float]:
 def idle(bench: Bench) -> Iterator[Row]:
     """From the first octet of a print to its invoice in the archive, on a service that rests."""
     floor = floors.invoice(bench.folder / "idle-floor", bench.book.batch(1).read_bytes())
-    for level in bench.seals:
+    for level in bench.seal:
         with served(bench.folder, f"idle-{level}", timestamps=SEALS[level]) as ours, asyncio.Runner() as runner:
-            _warm(bench, ours)
+            warm(bench, ours)
             steps = [_print_one(ours, runner, file) for file in bench.book.singles(bench.prints)]
         yield from _idle(f"print → archived, {level}", steps, floor.wall, level == TARGETED)
 
 
 def _idle(what: str, steps: Sequence[Mapping[str, float]], floor: float, targeted: bool) -> Iterator[Row]:
-    middle, late = _percentiles([sum(step.values()) for step in steps])
+    middle, late = percentiles([sum(step.values()) for step in steps])
     target, reached = ("< 150", middle < 150) if targeted else ("", None)
     yield Row("idle", what, middle, "ms", {}, target, reached, floor, f"p95 {late:.0f} ms of {len(steps)}")
     for name in steps[0]:
-        middle, late = _percentiles([step[name] for step in steps])
+        middle, late = percentiles([step[name] for step in steps])
         yield Row("idle", f"of it: {name}", middle, "ms", note=f"p95 {late:.0f} ms")
 
 
@@ -153,14 +80,14 @@ def _print_one(ours: Ours, runner: asyncio.Runner, file: Path) -> dict[str, floa
 
 def rate(bench: Bench) -> Iterator[Row]:
     """Jobs of one invoice each, sent by eight clients: invoices a second, and what each costs."""
-    for level in bench.seals:
+    for level in bench.seal:
         files = bench.book.singles(bench.batch)
         yield from _worked(bench, files, level, Work("rate", f"{bench.batch} single invoices", 60))
 
 
 def batch(bench: Bench) -> Iterator[Row]:
     """The same invoices in one job."""
-    for level in bench.seals:
+    for level in bench.seal:
         files = [bench.book.batch(bench.batch)]
         yield from _worked(bench, files, level, Work("batch", f"a batch of {bench.batch}", 120))
 
@@ -178,7 +105,7 @@ def _worked(bench: Bench, files: Sequence[Path], level: str, work: Work) -> Iter
     name = f"{work.part}-{level}"
     floor = floors.invoice(bench.folder / f"{name}-floor", bench.book.batch(1).read_bytes())
     with served(bench.folder, name, timestamps=SEALS[level]) as ours:
-        _warm(bench, ours)
+        warm(bench, ours)
         yield from _archived(bench, ours, files, level, work, floor.cpu)
 
 
@@ -200,7 +127,7 @@ def _archived(bench: Bench, ours: Ours, files: Sequence[Path], level: str, work:
         work.part, "CPU an invoice until the last is archived", cost, "ms", {},
         "<= 12 and <= 4 × floor" if targeted else "", cost <= min(12, 4 * floor) if targeted else None, floor,
     )  # fmt: skip
-    for name, figure in _largest(used):
+    for name, figure in largest(used):
         yield Row(work.part, f"of it: {name}", figure, "ms", note=f"{whole[name]:.1f} ms with its delivery to the edge")
     yield from _stages(ours, work.part)
 
@@ -208,10 +135,6 @@ def _archived(bench: Bench, ours: Ours, files: Sequence[Path], level: str, work:
 def _each(after: Mapping[str, float], before: Mapping[str, float], invoices: int) -> dict[str, float]:
     """Milliseconds of CPU an invoice."""
     return {name: 1000 * (after[name] - before[name]) / invoices for name in after}
-
-
-def _largest(used: Mapping[str, float]) -> list[tuple[str, float]]:
-    return sorted(used.items(), key=lambda item: -item[1])
 
 
 def _stages(ours: Ours, part: str) -> Iterator[Row]:
@@ -249,23 +172,33 @@ def tasks(bench: Bench) -> Iterator[Row]:
 
 
 def memory(bench: Bench) -> Iterator[Row]:
-    """The service at rest once every process has worked, and capture while it takes a large document."""
+    """The service at rest once every process has worked, and capture while it takes a large document; peers too."""
     large = documents.large(bench.folder / "large.pdf", bench.large << 20)
+    with peers.started(bench.folder) as others:
+        resting = {peer.name: sum(measure.pss(peer.process).values()) for peer in others}
+        taking = {peer.name: _peak(peer.printer, peer.process, large) for peer in others}
     with served(bench.folder, "memory") as ours:
-        _warm(bench, ours)
+        warm(bench, ours)
         time.sleep(2)
         used = measure.pss(ours.supervisor)
         total = sum(used.values())
-        yield Row("memory", "whole service at rest (PSS)", total, "MiB", {}, "< 450", total < 450)
-        for name, figure in _largest(used):
+        yield Row("memory", "whole service at rest (PSS)", total, "MiB", resting, "< 450", total < 450)
+        for name, figure in largest(used):
             yield Row("memory", f"of it: {name}", figure, "MiB")
-        capturing = ours.process("capture")
-        measure.forget_peak(capturing)
-        sent = load.send(ours.printer, [large], 1)
-        most = measure.peak(capturing)
-        note = f"taken in {sent.ended - sent.began:.1f} s" if sent.accepted else "refused"
-        reached = most < 150 and bool(sent.accepted)
-        yield Row("memory", f"capture's peak, {bench.large} MiB job", most, "MiB", {}, "< 150", reached, note=note)
+        most, taken = _peak(ours.printer, ours.process("capture"), large)
+        refused = [name for name, (_, taken) in (taking | {"ours": (most, taken)}).items() if not taken]
+        yield Row(
+            "memory", f"capture's peak, {bench.large} MiB job", most, "MiB",
+            {name: figure for name, (figure, _) in taking.items()}, "< 150", most < 150 and taken,
+            note=f"refused by {', '.join(refused)}" if refused else "taken by all",
+        )  # fmt: skip
+
+
+def _peak(printer: str, process: int, document: Path) -> tuple[float, bool]:
+    """MiB that a process holds at most while it takes a document, and whether it took it."""
+    measure.forget_peak(process)
+    sent = load.send(printer, [document], 1)
+    return measure.peak(process), bool(sent.accepted)
 
 
 # Start
@@ -300,15 +233,3 @@ def _taken(service: Service, runner: asyncio.Runner, file: Path) -> bool:
         return runner.run(load.ask(service.printer, load.print_job(service.printer, file))) == 0
     except (OSError, ValueError):
         return False
-
-
-def _warm(bench: Bench, ours: Ours) -> None:
-    """Some invoices go the whole way, so that every process has done its work once."""
-    load.send(ours.printer, bench.book.singles(WARM), 2)
-    ours.wait_archived(WARM)
-    ours.rest()
-
-
-PARTS: Mapping[str, Callable[[Bench], Iterator[Row]]] = {
-    part.__name__: part for part in (capture, idle, rate, batch, tasks, memory, start)
-}

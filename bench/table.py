@@ -17,7 +17,10 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``figure`` in ``unit``; ``reached`` is ``None`` where the design sets no target. ``floor`` has the same unit."""
+    """``figure`` in ``unit``; ``reached`` is ``None`` where the design sets no target. ``floor`` has the same unit.
+
+    A ``promise`` must be kept on every machine, however slow: the run fails when its target is not reached.
+    """
 
     part: str
     what: str
@@ -28,6 +31,11 @@ class Row:
     reached: bool | None = None
     floor: float | None = None
     note: str = ""
+    promise: bool = False
+
+    @property
+    def broken(self) -> bool:
+        return self.promise and not self.reached
 
     @property
     def ratio(self) -> float | None:

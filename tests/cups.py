@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,7 @@ class Cups:
 
     root: Path
     port: int
+    process: int
 
     def run(self, *command: str, timeout: float = 60) -> str:
         """Run a CUPS command against this server; its output. Raises ``CalledProcessError`` with what it said."""
@@ -136,18 +137,22 @@ def cupsd() -> Iterator[Cups]:
 
 
 @contextmanager
-def private_cupsd(more: str = "") -> Iterator[Cups]:
-    """A cupsd that lives as long as the context; ``more`` lines of cupsd.conf count last."""
+def private_cupsd(more: str = "", before: Sequence[str] = ()) -> Iterator[Cups]:
+    """A cupsd that lives as long as the context; ``more`` lines of cupsd.conf count last.
+
+    ``before`` is a command that becomes the one behind it, in surroundings of its making.
+    """
     # Not pytest's folder: filters run as another user, who must reach the spool.
     root = Path(tempfile.mkdtemp(prefix="cups-"))
     root.chmod(0o755)
     try:
         port = _configure(root, more)
         files = ("-c", f"{root}/etc/cupsd.conf", "-s", f"{root}/etc/cups-files.conf")
-        with subprocess.Popen([CUPSD, "-f", *files], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as daemon:
+        command = [*before, str(CUPSD), "-f", *files]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as daemon:
             try:
                 _wait(port, daemon)
-                yield Cups(root, port)
+                yield Cups(root, port, daemon.pid)
             finally:
                 daemon.send_signal(signal.SIGTERM)
                 daemon.wait(20)
