@@ -62,7 +62,7 @@ def history(bench: Bench) -> Iterator[Row]:
         warm(bench, ours)
         there, first = 0, dict[str, Cost]()
         for size in bench.histories:
-            _grow(ours, size - there)
+            grow(ours, size - there)
             there = size
             found = _costs(bench, ours)
             first = first or found
@@ -81,7 +81,7 @@ def _costs(bench: Bench, ours: Ours) -> dict[str, Cost]:
     """What capture spends on a print and on each question."""
     costs = {"Print-Job": _printed(bench, ours)}
     ours.rest()
-    return costs | {name: _asked(ours, operation, said) for name, (operation, said) in QUESTIONS.items()}
+    return costs | asked_all(ours)
 
 
 def _printed(bench: Bench, ours: Ours) -> Cost:
@@ -91,6 +91,11 @@ def _printed(bench: Bench, ours: Ours) -> Cost:
         sent, cpu = _spent(ours, lambda: load.send(ours.printer, files, CLIENTS))
     middle = 1000 * statistics.median(sent.taken)
     return Cost(cpu / sent.total, f"{sent.rate:.0f} jobs/s, answered in {middle:.1f} ms; {sent.turned_away} refused")
+
+
+def asked_all(ours: Ours) -> dict[str, Cost]:
+    """Each of :data:`QUESTIONS`. Raises :class:`ValueError` when one is not answered successful-ok."""
+    return {name: _asked(ours, operation, said) for name, (operation, said) in QUESTIONS.items()}
 
 
 def _asked(ours: Ours, operation: Operation, said: Mapping[str, Plain]) -> Cost:
@@ -120,7 +125,7 @@ def _spent(ours: Ours, act: Callable[[], Any]) -> tuple[Any, float]:
 # How it comes about
 
 
-def _grow(ours: Ours, number: int) -> None:
+def grow(ours: Ours, number: int) -> None:
     """So many jobs more, written while the service does not run."""
     if number:
         ours.service.stop()

@@ -144,7 +144,11 @@ def sampled(supervisor: int, done: Callable[[], int], every: float) -> Iterator[
     look()
 
 
-def slope(samples: Sequence[Sample]) -> float:
-    """MiB that a unit of work adds, by the second half of the samples: in the first, caches fill."""
+def slopes(samples: Sequence[Sample]) -> dict[str, float]:
+    """MiB that a unit of work adds to each part, by the second half of the samples: in the first, caches fill."""
     late = samples[(len(samples) - 1) // 2 :]
-    return statistics.linear_regression([one.done for one in late], [one.total for one in late]).slope
+    done = [one.done for one in late]
+    return {
+        part: statistics.linear_regression(done, [one.used.get(part, 0.0) for one in late]).slope
+        for part in late[0].used
+    }

@@ -95,7 +95,8 @@ async def _stay(crowd: Crowd, gate: asyncio.Semaphore) -> None:
         if held.opened == crowd.number:
             crowd.all_there.set()
         try:
-            held.cut += await _is_cut(KINDS[crowd.kind](crowd, out), answers)
+            if await _is_cut(KINDS[crowd.kind](crowd, out), answers):
+                held.cut += 1
         finally:
             held.open -= 1
             out.transport.abort()

@@ -17,7 +17,7 @@ from bench import load, measure
 from bench.instance import Ours, alone, served, until
 from bench.measure import Sample
 from bench.programs import running
-from bench.run import Bench, percentiles
+from bench.run import Bench, largest, percentiles
 from bench.table import Row
 
 CLIENTS = 8
@@ -115,10 +115,11 @@ def _accepted(bench: Bench, door: Ours, account: Account) -> Iterator[Row]:
 
 
 def _flat(what: str, samples: Sequence[Sample]) -> Row:
-    """What memory a job leaves behind."""
-    figure = 1000 * measure.slope(samples)
-    first, last = samples[0], samples[-1]
-    note = f"{first.total:.0f} MiB before, {last.total:.0f} after {last.done - first.done}; {len(samples)} samples"
+    """What memory a job leaves behind, and in which parts."""
+    each = {part: 1000 * slope for part, slope in measure.slopes(samples).items()}
+    first, last, figure = samples[0], samples[-1], sum(each.values())
+    told = ", ".join(f"{part} {slope:+.2f}" for part, slope in largest(each) if len(each) > 1)
+    note = f"{first.total:.0f} MiB before, {last.total:.0f} after {last.done - first.done}{told and f': {told}'}"
     what = f"PSS that 1,000 jobs add, {what}"
     return Row("soak", what, figure, "MiB", {}, f"<= {FLAT}", figure <= FLAT, note=note)
 
@@ -169,7 +170,7 @@ def _left(what: str, ours: Ours, before: Mapping[str, int]) -> Row:
         return {part: after[part] - before.get(part, 0) for part in after if after[part] > before.get(part, 0)}
 
     deadline = time.monotonic() + SETTLES
-    while (left := more()) and time.monotonic() < deadline:
+    while sum((left := more()).values()) > POOLED and time.monotonic() < deadline:
         time.sleep(0.2)
     note = "; ".join((f"{sum(before.values())} before", *(f"{part} {number} more" for part, number in left.items())))
     return _promised(f"descriptors left, {what}", sum(left.values()), "descriptors", note, POOLED)
