@@ -5,6 +5,7 @@ One rule: whoever is measured does not notice.
 
 from __future__ import annotations
 
+import re
 import statistics
 import threading
 import time
@@ -26,6 +27,7 @@ ROLES: Mapping[str, str] = {
 }
 """What stands in the command line of a process → its part."""
 MIB = 1 << 20
+DATABASE = re.compile(r"\.db(-wal|-shm)?$")
 LOOK = 0.5
 """Seconds that a process is looked at to see whether it rests."""
 RESTS = 0.05
@@ -51,11 +53,14 @@ def cpu(supervisor: int) -> dict[str, float]:
     return used
 
 
-def pss(supervisor: int) -> dict[str, float]:
-    """MiB of each part; a page that several processes share counts in proportion (proc_pid_smaps(5))."""
+def pss(supervisor: int, kind: str = "Pss") -> dict[str, float]:
+    """MiB of each part; a page that several processes share counts in proportion (proc_pid_smaps(5)).
+
+    ``Pss_Anon`` are those that were written: of the others, more or less count as other programs come and go.
+    """
     used: defaultdict[str, float] = defaultdict(float)
     for process, part in family(supervisor).items():
-        used[part] += _kib(Path(f"/proc/{process}/smaps_rollup"), "Pss") / 1024
+        used[part] += _kib(Path(f"/proc/{process}/smaps_rollup"), kind) / 1024
     return used
 
 
@@ -76,11 +81,18 @@ def _busy(process: int) -> float:
 
 
 def descriptors(supervisor: int) -> dict[str, int]:
-    """Open files, sockets and pipes of each part."""
+    """Open files, sockets and pipes of each part, but for databases: pools keep connections to them, as many as fit."""
     used: defaultdict[str, int] = defaultdict(int)
     for process, part in family(supervisor).items():
-        used[part] += psutil.Process(process).num_fds()
+        used[part] += sum(not DATABASE.search(name) for name in _open(process))
     return used
+
+
+def _open(process: int) -> Iterator[str]:
+    """What each descriptor of a process is, as the kernel calls it (proc_pid_fd(5))."""
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield str(link.readlink())
 
 
 def forget_peak(process: int) -> None:
@@ -110,7 +122,7 @@ def file_system(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """``done`` units of work, and the MiB of each part at that moment."""
+    """``done`` units of work, and the MiB that each part had written at that moment."""
 
     done: int
     used: Mapping[str, float]
@@ -127,7 +139,7 @@ def sampled(supervisor: int, done: Callable[[], int], every: float) -> Iterator[
     ended = threading.Event()
 
     def look() -> None:
-        samples.append(Sample(done(), pss(supervisor)))
+        samples.append(Sample(done(), pss(supervisor, "Pss_Anon")))
 
     def go_on() -> None:
         while not ended.wait(every):

@@ -33,8 +33,8 @@ KEEPS = 2
 """How many times its p95 alone the honest client may wait beside the neighbours."""
 ASSEMBLED = 60.0
 """Seconds in which all neighbours are there."""
-POOLED = 8
-"""Descriptors more or less that mean nothing: connections to the databases and to the edge are kept for a while."""
+POOLED = 4
+"""Descriptors more or less that mean nothing: connections to the edge are kept for a while."""
 SETTLES = 15.0
 """Seconds in which descriptors of connections that have ended are given back."""
 
@@ -118,9 +118,9 @@ def _flat(what: str, samples: Sequence[Sample]) -> Row:
     """What memory a job leaves behind, and in which parts."""
     each = {part: 1000 * slope for part, slope in measure.slopes(samples).items()}
     first, last, figure = samples[0], samples[-1], sum(each.values())
-    told = ", ".join(f"{part} {slope:+.2f}" for part, slope in largest(each) if len(each) > 1)
-    note = f"{first.total:.0f} MiB before, {last.total:.0f} after {last.done - first.done}{told and f': {told}'}"
-    what = f"PSS that 1,000 jobs add, {what}"
+    told = ", ".join(f"{part} {slope:+.2f}" for part, slope in largest(each))
+    note = f"{first.total:.0f} MiB before, {last.total:.0f} after {last.done - first.done}; {told}"
+    what = f"PSS (written) that 1,000 jobs add, {what}"
     return Row("soak", what, figure, "MiB", {}, f"<= {FLAT}", figure <= FLAT, note=note)
 
 
