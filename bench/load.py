@@ -27,6 +27,8 @@ from printerd.ipp.message import Group, GroupTag, Message
 from printerd.ipp.registry import Operation
 
 ANSWER_LIMIT = 1 << 20
+ANSWERS_WITHIN = 60.0
+"""Seconds until a printer that says nothing counts as one that failed."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 OK = (0x0000, 0x0001, 0x0002)
 """successful-ok and its two kin (RFC 8011 appendix B.1.2)."""
@@ -146,8 +148,9 @@ async def _client(printer: str, files: Iterator[str], sent: Sent) -> None:
     for name in files:
         request, began = print_job(printer, Path(name)), time.perf_counter()
         try:
-            accepted = await ask(printer, request) in OK
-        except (OSError, ValueError):
+            async with asyncio.timeout(ANSWERS_WITHIN):
+                accepted = await ask(printer, request) in OK
+        except (OSError, ValueError):  # a TimeoutError is an OSError
             sent.failed += 1
             continue
         if accepted:
