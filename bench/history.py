@@ -203,5 +203,8 @@ def _record(
     connection: sa.Connection, taken: Sequence[CapturedJob], rows: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
     """The invoices' entries in the ledger."""
-    bodies = [records.invoice({**row, "original": job.original.digest}) for job, row in zip(taken, rows, strict=True)]
+    bodies = [
+        records.invoice({**row, "original": job.original.digest, "options": job.ticket.options})
+        for job, row in zip(taken, rows, strict=True)
+    ]
     ledger.extend(connection, "invoice", [(row["id"], body) for row, body in zip(rows, bodies, strict=True)], now)

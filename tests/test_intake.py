@@ -365,9 +365,9 @@ def test_a_switch_and_an_arrival_at_once(house: House, switches: list[bool], sta
 
     async def work(intake: Intake) -> None:
         for before in switches[:-1]:
-            await intake.operate({}, paused=before)
+            await intake.operate({}, jobs.EVER, paused=before)
         with house.database.write():  # the writer waits for us, with the switch
-            switching = asyncio.create_task(intake.operate({}, paused=switches[-1]))
+            switching = asyncio.create_task(intake.operate({}, jobs.EVER, paused=switches[-1]))
             await asyncio.sleep(0.1)
             arriving = asyncio.create_task(intake.accept(TICKET, sent(PDF)))
             await asyncio.sleep(0.1)
@@ -383,7 +383,9 @@ def test_two_switches_at_once(house: House) -> None:
 
     async def work(intake: Intake) -> None:
         await asyncio.gather(
-            intake.operate({}, paused=True), intake.operate({}, accepting=False), intake.operate(words, holding=True)
+            intake.operate({}, jobs.EVER, paused=True),
+            intake.operate({}, jobs.EVER, accepting=False),
+            intake.operate(words, jobs.EVER, holding=True),
         )
         expected = Switches(accepting=False, paused=True, holding=True, said=tuple(words.items()))
         with house.database.read() as connection:

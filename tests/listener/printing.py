@@ -151,7 +151,7 @@ class RunningPrinter:
             newest = jobs.listed(connection, self.intake._now())
         return newest[::-1]
 
-    def change(self, number: int, **values: object) -> None:
+    def change(self, number: int, /, **values: object) -> None:
         """What another program of the house writes into a job's row."""
         with self.database.write() as connection:
             connection.execute(sa.update(schema.jobs).where(schema.jobs.c.number == number).values(**values))

@@ -16,6 +16,7 @@ import pytest
 
 from printerd.listener import backend
 from printerd.model import JobState
+from printerd.storage import instance
 from printerd.storage.instance import Switches
 from printerd.supervisor import bind
 from tests.instance import until
@@ -163,7 +164,8 @@ def test_while_the_printer_is_closed_it_is_later(printer: RunningPrinter) -> Non
 
 def test_while_the_printer_is_paused_jobs_are_taken_and_wait(printer: RunningPrinter) -> None:
     """As by IPP: the pause is kept on this side, and the queue of CUPS is free."""
-    printer.intake.switches = Switches(paused=True)
+    with printer.database.write() as connection:
+        instance.set_switches(connection, Switches(paused=True))
     assert say(printer, line() + PDF)["verdict"] == "taken"
     (row,) = printer.rows()
     assert (row.state, row.code) == (JobState.PENDING, "printer-stopped")

@@ -20,6 +20,8 @@ FACTS = {
     "number": "FA-2026-0042",
     "first": "FA-2026-0042 (7f3c)",
     "code": "C0042",
+    "template": "classic",
+    "chosen": "duo",
 }
 
 

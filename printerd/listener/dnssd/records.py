@@ -25,7 +25,7 @@ NAME_BYTES: Final = 63
 STRING_BYTES: Final = 255
 """The longest ``key=value`` of a TXT record (RFC 6763 section 6.1)."""
 
-_SUFFIX: Final = re.compile(r"(?P<name>.*) \((?P<number>\d+)\)", re.DOTALL)
+_SUFFIX: Final = re.compile(r" \((\d{1,9})\)\Z")
 
 
 class Taken(Exception):
@@ -51,8 +51,8 @@ def cut(text: str, size: int) -> str:
 
 def next_name(name: str) -> str:
     """The name to try when ``name`` is taken: "Printer", "Printer (2)", "Printer (3)" (RFC 6762 section 9)."""
-    found = _SUFFIX.fullmatch(name)
-    stem, number = (found["name"], int(found["number"]) + 1) if found else (name, 2)
+    found = _SUFFIX.search(name)
+    stem, number = (name[: found.start()], int(found[1]) + 1) if found else (name, 2)
     suffix = f" ({number})"
     return cut(stem, NAME_BYTES - len(suffix)) + suffix
 
