@@ -15,7 +15,7 @@ from pathlib import Path
 from printerd import client
 
 ADDRESS, FOLDER, STOP, CLIENTS = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-PAUSE = 0.1
+PAUSE = float(sys.argv[5])
 """Seconds between two prints of a client: the lists of the command line end at 1000 jobs."""
 accepted: list[int] = []
 refused: list[str] = []

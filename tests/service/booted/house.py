@@ -76,10 +76,10 @@ def printed(house: Machine, name: str, data: bytes) -> int:
 
 
 @contextmanager
-def crowd(house: Machine) -> Iterator[dict[str, list[Any]]]:
-    """Four clients print without a pause until the end of the block; then, which were ``accepted`` and ``refused``."""
+def crowd(house: Machine, pause: float = 0.1) -> Iterator[dict[str, list[Any]]]:
+    """Four clients print, ``pause`` seconds apart, until the end of the block; then: ``accepted`` and ``refused``."""
     told: dict[str, list[Any]] = {}
-    command = f"python3 {HERE}/tests/service/booted/crowd.py {ADDRESS} {HERE}/samples /run/stop 4"
+    command = f"python3 {HERE}/tests/service/booted/crowd.py {ADDRESS} {HERE}/samples /run/stop 4 {pause}"
     done: list[subprocess.CompletedProcess[str]] = []
     printing = threading.Thread(target=lambda: done.append(house.run(command, env={"PYTHONPATH": LIB}, timeout=300)))
     house.run("rm -f /run/stop")

@@ -142,7 +142,7 @@ def test_an_upgrade_loses_no_job_and_refuses_nobody(house: Machine) -> None:
     build(house, EPOCH + 3600)
     settings = house.path(CONFIG).read_bytes()
     known = {job["number"] for job in jobs(house)}
-    with crowd(house) as said, _queueing(house) as sent:
+    with crowd(house, pause=1) as said, _queueing(house) as sent:
         time.sleep(3)
         began = time.monotonic()
         told = install(house)
@@ -190,7 +190,7 @@ def _queueing(house: Machine) -> Iterator[list[str]]:
 
 def _print_by_cups(house: Machine, sent: list[str], stop: threading.Event) -> None:
     data = house.path(f"{HERE}/INVOICE.pdf").read_bytes()
-    while not stop.wait(0.3):
+    while not stop.wait(0.5):
         another = data + f"\n% {len(sent)}\n".encode()
         house.path(f"{HERE}/queued-{len(sent)}.pdf").write_bytes(another)
         house.run(f"lp -d invoices queued-{len(sent)}.pdf")
