@@ -27,10 +27,11 @@ function response(status, _, body)
 end
 
 function done(summary, latency, _)
-  local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
+  local errors, good = summary.errors, summary.requests
+  local failed = errors.connect + errors.read + errors.write + errors.timeout
   for _, thread in ipairs(threads) do
-    failed = failed + thread:get("wrong")
+    good, failed = good - thread:get("wrong"), failed + thread:get("wrong")
   end
-  io.write(string.format('{"answers": %d, "failed": %d, "took": %d, "middle": %.1f, "late": %.1f}\n',
-    summary.requests, failed, summary.duration, latency:percentile(50), latency:percentile(95)))
+  io.write(string.format('{"good": %d, "failed": %d, "took": %d, "middle": %.1f, "late": %.1f}\n',
+    good, failed, summary.duration, latency:percentile(50), latency:percentile(95)))
 end

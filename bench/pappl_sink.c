@@ -15,7 +15,7 @@ static const char *kept; /* the folder of what was printed */
 
 /*
  * The whole of printing: the job's spool file gets a second name, which stays when PAPPL removes the first. PAPPL 1.3.1
- * may start a job more than once when several clients print at the same time: that it is there already is well.
+ * may start a job more than once when jobs come fast: that it is there already is well.
  */
 static bool print_file(pappl_job_t *job, pappl_pr_options_t *options, pappl_device_t *device)
 {

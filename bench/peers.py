@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -93,9 +94,11 @@ def absent() -> dict[str, str]:
 
 @contextmanager
 def started(folder: Path) -> Iterator[list[Peer]]:
-    """Every peer that can run here."""
+    """Every peer that can run here, with nothing of an earlier start."""
+    fresh = Path(tempfile.mkdtemp(prefix="peers-", dir=folder))
+    fresh.chmod(0o755)  # filters run as another user
     with ExitStack() as stack:
-        yield [stack.enter_context(kind.start(folder)) for kind in PEERS.values() if not kind.lack()]
+        yield [stack.enter_context(kind.start(fresh)) for kind in PEERS.values() if not kind.lack()]
 
 
 # ippeveprinter

@@ -20,9 +20,9 @@ SCRIPT = Path(__file__).with_name("ask.lua")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Answers that were successful-ok, those that were not, and what they took: seconds, and microseconds of one."""
+    """``good`` answers, requests that ``failed``, and what they took: seconds for all, microseconds for one."""
 
-    answers: int
+    good: int
     failed: int
     took: float
     middle: float
@@ -31,7 +31,7 @@ class Asked:
     @property
     def rate(self) -> float:
         """Good answers a second."""
-        return (self.answers - self.failed) / self.took
+        return self.good / self.took
 
 
 def ask(printer: str, operation: Operation, clients: int, seconds: float) -> Asked:
