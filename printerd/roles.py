@@ -32,7 +32,10 @@ from printerd.supervisor import LISTENS, Layout, bind, is_open, shown, tell
 if TYPE_CHECKING:
     from printerd.health.site import Site
     from printerd.intake import Intake
+    from printerd.listener.dnssd.announcer import Announcer
+    from printerd.listener.dnssd.interfaces import Listening
     from printerd.listener.http import Application
+    from printerd.listener.service import Service
 
 PRINTER_NAME = "Invoice Printer"
 QUEUES: Mapping[str, str] = {"invoices": PRINTER_NAME}
@@ -185,42 +188,67 @@ def _folders(layout: Layout, settings: Settings, intake: Intake) -> Iterator[Abs
 
 
 def _announce(
-    ipp: Application, names: list[str], sockets: Mapping[str, socket.socket], database: Database, wanted: str
+    ipp: Application, names: list[str], sockets: Mapping[str, socket.socket], database: Database, chosen: str
 ) -> None:
-    """Have the printer announced while it serves, if others can reach it; its host's name joins ``names`` then."""
-    from printerd.listener.dnssd import records
-    from printerd.listener.dnssd.interfaces import Listening
+    """Have the printers announced while they serve, if others can reach them; their host's name joins ``names`` then.
 
-    place = Listening.of(sockets["ipp"])
-    if place is None or place.address.is_loopback:
+    The default is called ``chosen``, the others as their own words say.
+    """
+    from printerd.listener.dnssd import records
+    from printerd.listener.dnssd.interfaces import opened
+
+    open_ = opened({name: sockets[name] for name in records.KINDS if name in sockets})
+    if not open_:
         log.info("the printer is not announced (DNS-SD): listen.ipp is reached from this machine alone")
         return
-    from printerd.listener.dnssd.announcer import Announcer
     from printerd.listener.dnssd.multicast import host_name
 
-    doors = {"ipp": place.port, "http": place.port}  # by the schemes of records.KINDS
-    given, wanted = tuple(names), records.label(wanted)
+    default, *others = ipp.services
+    place, host, given = next(iter(open_.values())), host_name(default.printer.uuid), tuple(names)
+    doors = {name: one.port for name, one in open_.items()}
+    if "ipp" in doors:
+        doors["http"] = doors["ipp"]  # the console
+
+    def joins(name: str) -> None:
+        names[:] = (*given, name.lower())
+
+    for service, wanted in ((default, chosen), *((one, one.printer.info) for one in others)):
+        ipp.live_with(_announcer(service, records.label(wanted), place, doors, host, database, joins))
+
+
+def _announcer(
+    service: Service,
+    wanted: str,
+    place: Listening,
+    doors: Mapping[str, int],
+    host: str,
+    database: Database,
+    joins: Callable[[str], None],
+) -> Announcer:
+    """What announces one printer as ``wanted``, or under the name that it had to take instead."""
+    from printerd.listener.dnssd import records
+    from printerd.listener.dnssd.announcer import Announcer
 
     def remember(name: str) -> None:
         with database.write() as connection:
             instance.set_dns_sd_name(connection, wanted, name)
 
     def seen_as(name: str, host: str) -> None:
-        names[:] = (*given, host.lower())
-        ipp.known_as(name)
+        joins(host)
+        service.known_as(name)
 
     with database.read() as connection:
         name = instance.dns_sd_name(connection, wanted)
     announcer = Announcer(
         place,
-        lambda host: records.services(ipp.printer, host, doors),
+        lambda host: records.services(service.printer, host, doors),
         name=name,
-        host=host_name(ipp.printer.uuid),
+        host=host,
         remember=remember,
         seen_as=seen_as,
     )
-    ipp.when_changed(announcer.look_again)
-    ipp.live_with(announcer)
+    service.onlookers.append(announcer.look_again)
+    return announcer
 
 
 def worker(layout: Layout, settings: Settings) -> None:

@@ -118,17 +118,9 @@ class Application:
         self._idle = idle
 
     @property
-    def printer(self) -> Printer:
-        return self._service.printer
-
-    def known_as(self, dns_sd_name: str) -> None:
-        """Others on the network see the printer under this name from now on (PWG 5100.13 section 5.6.8)."""
-        if dns_sd_name != self.printer.seen_as:
-            self._service.changed(dns_sd_name=dns_sd_name)
-
-    def when_changed(self, look: Callable[[], None]) -> None:
-        """Call it whenever something that the printer says of itself was set."""
-        self._service.onlookers.append(look)
+    def services(self) -> tuple[Service, ...]:
+        """Those of the printers, the default first."""
+        return (self._service,)
 
     def live_with(self, companion: AbstractAsyncContextManager[object]) -> None:
         """It begins once every door is open, and ends before they close."""

@@ -178,6 +178,11 @@ class Service:
             for look in self.onlookers:
                 look()
 
+    def known_as(self, dns_sd_name: str) -> None:
+        """Others on the network see the printer under this name from now on (PWG 5100.13 section 5.6.8)."""
+        if dns_sd_name != self.printer.seen_as:
+            self.changed(dns_sd_name=dns_sd_name)
+
     async def printer_answer(self, call: Call) -> bytes:
         """The Printer's attributes as octets, built once a second for each way of asking."""
         condition, now = await self.condition(), self.now()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -58,6 +58,13 @@ class Listening:
         if self.address.is_unspecified:
             return tuple(place for place in places if place.address.version in self.versions)
         return tuple(place for place in places if place.address == self.address)
+
+
+def opened(sockets: Mapping[str, socket.socket]) -> dict[str, Listening]:
+    """Those sockets that other machines reach, by their names: the first of them, and what listens where it does."""
+    found = {name: place for name, one in sockets.items() if (place := Listening.of(one))}
+    far = {name: place for name, place in found.items() if not place.address.is_loopback}
+    return {name: place for name, place in far.items() if place.address == next(iter(far.values())).address}
 
 
 def places() -> tuple[Place, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from printerd.ipp.message import Attribute, Group, GroupTag, text, uri
 from printerd.listener.dnssd import records
 from printerd.listener.dnssd.announcer import way
 from printerd.listener.dnssd.avahi import ANY, ByAvahi
-from printerd.listener.dnssd.interfaces import Listening, Place
+from printerd.listener.dnssd.interfaces import Listening, Place, opened
 from printerd.listener.dnssd.multicast import ByMulticast, host_name
 from printerd.listener.dnssd.records import KEYS, KINDS, cut, label, next_name, services, txt
 from printerd.listener.printer import MODEL, Printer, standing
@@ -209,6 +210,25 @@ def test_a_socket_says_who_reaches_it(family: int, host: str, only: bool, versio
         assert place is not None and place.versions == versions and place.port > 0
     with socket.socket(socket.AF_UNIX) as local:
         assert Listening.of(local) is None
+
+
+def test_what_others_reach_is_announced() -> None:
+    """The first socket that is open to others, and those that listen at the same address; loopback and Unix are not."""
+    with contextlib.ExitStack() as stack:
+
+        def bound(family: int, *place: object) -> socket.socket:
+            one = stack.enter_context(socket.socket(family))
+            if place:
+                one.bind(place)
+            return one
+
+        near, far = bound(socket.AF_INET, "127.0.0.1", 0), bound(socket.AF_INET, ANYWHERE, 0)
+        also, local = bound(socket.AF_INET, ANYWHERE, 0), bound(socket.AF_UNIX)
+        six = bound(socket.AF_INET6, "::", 0)
+        assert list(opened({"ipp": near, "ipps": far})) == ["ipps"]
+        assert list(opened({"ipp": far, "ipps": also})) == ["ipp", "ipps"]
+        assert list(opened({"ipp": far, "ipps": six})) == ["ipp"]
+        assert opened({"ipp": near, "ipps": local}) == {}
 
 
 def test_an_instance_has_a_host_name_of_its_own() -> None:
