@@ -60,6 +60,7 @@ def history(bench: Bench) -> Iterator[Row]:
     """The same acts with more and more jobs of history."""
     with served(bench.folder, "history") as ours:
         warm(bench, ours)
+        _print_model(bench, ours)
         there, first = 0, dict[str, Cost]()
         for size in bench.histories:
             grow(ours, size - there)
@@ -123,6 +124,14 @@ def _spent(ours: Ours, act: Callable[[], Any]) -> tuple[Any, float]:
 
 
 # How it comes about
+
+
+def _print_model(bench: Bench, ours: Ours) -> None:
+    """The job of which there are to be many: 100,000 times 4 KB have room on any disk."""
+    before = ours.archived()
+    load.send(ours.printer, bench.book.small(1), 1)
+    ours.wait_archived(before + 1)
+    ours.rest()
 
 
 def grow(ours: Ours, number: int) -> None:
