@@ -14,7 +14,7 @@ import pytest
 
 from tests.conformance import ipptool, samples
 from tests.listener.dnssd.network import network
-from tests.listener.dnssd.test_network import CANNOT, NAME, WAYS, prepared
+from tests.listener.dnssd.test_network import NAME, WAYS, prepared
 from tests.listener.printing import RunningPrinter
 
 GIVEN = os.environ.get("SELFCERT", "")
@@ -53,7 +53,6 @@ def test_the_self_certification_fails_nowhere(printer: RunningPrinter, files: Pa
     assert score.run == TESTS[suite]
 
 
-@pytest.mark.skipif(bool(CANNOT), reason=f"this machine makes no network namespaces: {CANNOT}")
 @pytest.mark.parametrize("way", WAYS)
 def test_discovery_fails_nowhere(files: Path, tmp_path: Path, way: str) -> None:
     """From another machine, with Avahi on the printer's and without; what is about TLS is skipped, for the printer

@@ -40,7 +40,7 @@ class Target:
     mutate: Mutate
     words: tuple[bytes, ...]
     longest: int = 4096
-    mutations: int = 1000
+    mutations: int = 3000
 
 
 def names() -> list[str]:

@@ -93,6 +93,17 @@ def test_no_word_of_a_sender_names_a_file(printer: RunningPrinter) -> None:
     assert sorted(path.name for path in kept) == sorted(str(row.original) for row in printer.rows())
 
 
+@pytest.mark.parametrize("where", ["title", "user", "document-name"])
+def test_nul_is_in_no_word_of_a_sender(printer: RunningPrinter, where: str) -> None:
+    """No database keeps it, and readers of C strings would see another name: the request is refused in words."""
+    words = {where: "evil\0.pdf"} if where != "document-name" else {}
+    more = () if words else (attribute(where, "evil\0.pdf"),)
+    answer = printer.print_job(PDF, *more, **words)
+    assert answer.code == Status.CLIENT_ERROR_BAD_REQUEST
+    assert "is not text in UTF-8" in answer.first(GroupTag.OPERATION).text("status-message")
+    assert printer.rows() == [] and printer.spooled() == []
+
+
 @pytest.mark.parametrize("octets", [b"", b"GET", b"\x02\x00", bytes(7)])
 def test_what_has_no_header_is_no_ipp(printer: RunningPrinter, octets: bytes) -> None:
     """Fewer than eight octets have no request-id to answer to: HTTP says bad request."""

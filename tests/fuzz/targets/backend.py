@@ -72,4 +72,4 @@ def mutate(data: bytes, random: Random) -> bytes:
     return _header(header, random).replace(b"\n", b" ") + feed + document
 
 
-TARGET = Target(once, seeds, mutate, WORDS, mutations=300)
+TARGET = Target(once, seeds, mutate, WORDS, mutations=800)

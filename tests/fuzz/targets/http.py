@@ -153,4 +153,4 @@ def mutate(data: bytes, random: Random) -> bytes:
     return bytes([random.randrange(len(PIECES))]) + whole
 
 
-TARGET = Target(once, seeds, mutate, WORDS, longest=16 * 1024, mutations=200)
+TARGET = Target(once, seeds, mutate, WORDS, longest=16 * 1024, mutations=600)

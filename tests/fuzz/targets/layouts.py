@@ -58,4 +58,4 @@ def mutate(data: bytes, random: Random) -> bytes:
     return _linewise(data, random)
 
 
-TARGET = Target(once, seeds, mutate, WORDS, longest=8192, mutations=500)
+TARGET = Target(once, seeds, mutate, WORDS, longest=8192, mutations=1500)

@@ -204,4 +204,4 @@ def mutate(data: bytes, random: Random) -> bytes:
     return head + gap + b"&".join(fields)
 
 
-TARGET = Target(once, seeds, mutate, WORDS, longest=40 * 1024, mutations=300)
+TARGET = Target(once, seeds, mutate, WORDS, longest=40 * 1024, mutations=800)

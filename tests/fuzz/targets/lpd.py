@@ -79,4 +79,4 @@ def mutate(data: bytes, random: Random) -> bytes:
     return job(*random.sample(files, random.randint(1, len(files))))
 
 
-TARGET = Target(once, seeds, mutate, WORDS, longest=8192, mutations=200)
+TARGET = Target(once, seeds, mutate, WORDS, longest=8192, mutations=600)

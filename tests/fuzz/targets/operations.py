@@ -162,4 +162,4 @@ def mutate(data: bytes, random: Random) -> bytes:
     return together(sent)
 
 
-TARGET = Target(once, seeds, mutate, ipp.WORDS, longest=16 * 1024, mutations=200)
+TARGET = Target(once, seeds, mutate, ipp.WORDS, longest=16 * 1024, mutations=600)

@@ -130,4 +130,4 @@ def mutate(data: bytes, random: Random) -> bytes:
     return _linewise(data, random)
 
 
-TARGET = Target(once, seeds, mutate, WORDS, longest=16 * 1024, mutations=500)
+TARGET = Target(once, seeds, mutate, WORDS, longest=16 * 1024, mutations=1500)

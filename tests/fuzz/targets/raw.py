@@ -41,5 +41,5 @@ def seeds() -> dict[str, bytes]:
 
 
 TARGET = Target(
-    once, seeds, lambda data, random: framing.mutate(_CLOSED + data, random)[1:], framing.WORDS, mutations=200
+    once, seeds, lambda data, random: framing.mutate(_CLOSED + data, random)[1:], framing.WORDS, mutations=600
 )

@@ -117,4 +117,4 @@ def mutate(data: bytes, random: Random) -> bytes:
     return data[:1] + change(data[1:], random)
 
 
-TARGET = Target(once, seeds, mutate, WORDS, longest=8192, mutations=500)
+TARGET = Target(once, seeds, mutate, WORDS, longest=8192, mutations=1500)

@@ -122,4 +122,4 @@ def _changed(parts: tuple[Part, ...], random: Random) -> tuple[Part, ...]:
     return parts[:at] + new + parts[at + 1 :]
 
 
-TARGET = Target(once, seeds, mutate, WORDS, mutations=400)
+TARGET = Target(once, seeds, mutate, WORDS, mutations=1000)

@@ -183,7 +183,8 @@ def _holder(first: Machine | None) -> subprocess.Popen[bytes]:
     own = ["--map-root-user"] if _as_root() and first is None else []
     command = [*apart, *own, *hold] if first is None else first.inside(*apart, *hold)
     holder = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert holder.stdout is not None and holder.stdout.readline() == b"ready\n"
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"ready\n", "root makes namespaces; others where Linux lets them (unshare(1))"
     holder.stdout.close()
     return holder
 
