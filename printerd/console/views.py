@@ -169,9 +169,7 @@ class Desk:
 
     def add_printer(self, request: Request) -> Response:
         told = self._place.told(request.url.hostname or "")
-        return self._page(
-            request, "add-printer.html", ways=told, near=any(one.near and one.way.door == "ipp" for one in told)
-        )
+        return self._page(request, "add-printer.html", ways=told, near=self._place.is_listening_near("ipp"))
 
     def invoice(self, request: Request) -> Response:
         return self._invoice_page(request, self._detail(request), 200)

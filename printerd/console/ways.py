@@ -24,12 +24,11 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A way as this machine offers it. ``near``: from this machine alone; ``port`` is empty where the door is shut."""
+    """A way as this machine offers it; ``port`` is empty where the door is shut."""
 
     way: Way
     host: str
     port: str
-    near: bool
     commands: tuple[str, ...]
 
     @property
@@ -60,7 +59,7 @@ WAYS = (
             " CNNTYPE(*IP) DESTTYPE(*OTHER) TRANSFORM(*YES) MFRTYPMDL(*WSCST) WSCST(…)",
         ),
     ),
-    Way("lpd", "lpd", True, ("lpadmin -p invoices -E -v lpd://{host}/invoices?sanitize_title=no",)),
+    Way("lpd", "lpd", True, ("lpadmin -p invoices -E -v lpd://{host}:{port}/invoices?sanitize_title=no",)),
     Way("raw", "raw", True, ("nc -N {host} {port} < FA-2026-0042.ps",)),
 )
 
@@ -84,11 +83,14 @@ class Place:
         host = self.name if is_near(called) else called
         return sorted((self._told(way, host) for way in WAYS), key=lambda one: not one.open)
 
+    def is_listening_near(self, door: str) -> bool:
+        """Whether a door is open for this machine alone."""
+        return is_near(self.doors.get(door, "").rpartition(":")[0].strip("[]"))
+
     def _told(self, way: Way, host: str) -> Told:
-        listening, _, port = self.doors.get(way.door, "").rpartition(":")
-        near = is_near(listening.strip("[]"))
-        names = {"host": "localhost" if near else host, "port": port}
-        return Told(way, names["host"], port, near, tuple(command.format(**names) for command in way.commands))
+        port = self.doors.get(way.door, "").rpartition(":")[2]
+        names = {"host": "localhost" if self.is_listening_near(way.door) else host, "port": port}
+        return Told(way, names["host"], port, tuple(command.format(**names) for command in way.commands))
 
 
 def is_near(name: str) -> bool:

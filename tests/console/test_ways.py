@@ -37,8 +37,9 @@ def test_who_sits_at_the_machine_is_told_its_name_for_others(called: str) -> Non
 @pytest.mark.parametrize("address", ["127.0.0.1:8631", "[::1]:8631"])
 def test_a_printer_for_this_machine_alone_is_told_so(address: str) -> None:
     """A name of the network would lead nowhere."""
-    told = by_name(ways.Place({"ipp": address}, ["printer.example"]), "printer.example")["macos"]
-    assert (told.host, told.port, told.near) == ("localhost", "8631", True)
+    place = ways.Place({"ipp": address}, ["printer.example"])
+    told = by_name(place, "printer.example")["macos"]
+    assert (told.host, told.port, place.is_listening_near("ipp")) == ("localhost", "8631", True)
 
 
 def test_open_ways_come_first() -> None:
