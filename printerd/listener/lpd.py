@@ -15,7 +15,6 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import IO, Final
@@ -129,7 +128,7 @@ class Lpd:
 
         def inside() -> list[jobs.Job]:
             with self._database.read() as connection:
-                return jobs.listed(connection, _NEVER, settled=False)
+                return jobs.listed(connection, jobs.EVER, settled=False)
 
         found = [job for job in await asyncio.to_thread(inside) if job.ticket.printer == printer]
         return [job for job in found if not names or {str(job.number), job.ticket.user} & set(names)]
@@ -137,8 +136,6 @@ class Lpd:
 
 Handler = Callable[[Lpd, Line, Order, str], Awaitable[None]]
 
-_NEVER: Final = datetime.fromtimestamp(0, UTC)
-"""No job came before: each is listed until it is really done."""
 _COMMANDS: Final[Mapping[Command, Handler]] = {
     Command.PRINT_WAITING: Lpd._print_waiting,
     Command.RECEIVE_JOB: Lpd._receive,

@@ -33,7 +33,7 @@ AT_WORK = (InvoiceState.READY, InvoiceState.CHECKING)
 HISTORY = 1000
 """How many job numbers back the list of ended jobs reaches (the Job History phase of RFC 8011 section 5.3.7.1)."""
 EVER = datetime.min.replace(tzinfo=UTC)
-"""A cutoff before which nothing came."""
+"""A cutoff before which nothing came: each job stays in the queue until it is really done."""
 REPEATED_WITHIN = timedelta(minutes=10)
 """A sender that was never answered and sends the same again within this time means the same job."""
 MOST_DOCUMENTS = 500

@@ -474,7 +474,7 @@ def test_a_job_that_waits_for_its_release_is_not_taken_up(house: House) -> None:
     """Held by its sender, a document rests until it is received."""
     job = house.print(1, invoice("FA-1"))
     with house.database.write() as connection:
-        storage_jobs.wait(connection, JobId(job), Wait("job-hold-until-specified"), datetime.min.replace(tzinfo=UTC))
+        storage_jobs.wait(connection, JobId(job), Wait("job-hold-until-specified"), storage_jobs.EVER)
     house.turn("process")
     assert (house.job_state(job), house.rows(job)) == (JobState.PENDING, [])
     with house.database.write() as connection:
